@@ -1,0 +1,52 @@
+#!/usr/bin/env bash
+# Runs every bench and draws the report:  bench/run.sh [--quick] [BUILD_DIR]
+#
+# BUILD_DIR is where the programs are, build/release/bench unless given (`make bench` builds them first). Raw results and
+# the report go to bench/results/; with --quick, a minute's run for a look, to BUILD_DIR/results instead.
+set -euo pipefail
+here="$(cd "$(dirname "$0")" && pwd)"
+command_line="bench/run.sh $*"
+
+quick=no build=''
+for argument in "$@"; do
+  case "$argument" in
+    --quick) quick=yes ;;
+    -*) echo "usage: $0 [--quick] [BUILD_DIR]" >&2; exit 2 ;;
+    *) build="$argument" ;;
+  esac
+done
+build="$(cd "${build:-$here/../build/release/bench}" && pwd)"
+[ -x "$build/bench_route" ] || { echo "no benches in $build: run make bench" >&2; exit 1; }
+
+results="$here/results" repetitions=9 rounds=15 round_ms=250 compile_runs=5 filter=.
+if [ "$quick" = yes ]; then
+  results="$build/results" repetitions=3 rounds=4 round_ms=150 compile_runs=1
+  filter='-(tasks:1000000|key:(8|16|64)/.*tasks:1000)'
+fi
+mkdir -p "$results"
+
+say() { printf '== %s (%s s so far)\n' "$*" "$SECONDS"; }
+bench() {
+  local program="$1" name="$2"
+  shift 2
+  say "$name"
+  "$build/$program" --benchmark_repetitions="$repetitions" --benchmark_enable_random_interleaving=true \
+    --benchmark_report_aggregates_only=true --benchmark_out="$results/$name.json" --benchmark_out_format=json \
+    --benchmark_filter="$filter" "$@" >"$results/$name.log" 2>&1 ||
+    { cat "$results/$name.log"; echo "$name failed" >&2; exit 1; }
+  grep -q '"error_occurred": true' "$results/$name.json" && { grep -B12 error_message "$results/$name.json"; exit 1; }
+  rm "$results/$name.log"
+}
+
+bench bench_route route
+bench bench_route_native route_native --benchmark_filter='(key:(36|u64))/versions:2/tasks:held/.*threads:1$'
+bench bench_select select
+bench bench_snapshot snapshot
+bench bench_publish publish --benchmark_repetitions=$(((repetitions + 1) / 2))
+say tail
+"$build/bench_tail" --rounds "$rounds" --round-ms "$round_ms" --out "$results/tail.json"
+say compile_time
+"$here/compile_time" --runs "$compile_runs" --out "$results/compile_time.json"
+say report
+"$here/report" --results "$results" --command "$command_line"
+say "done: $results/README.md"

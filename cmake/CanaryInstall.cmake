@@ -1,0 +1,32 @@
+include(CMakePackageConfigHelpers)
+include(GNUInstallDirs)
+
+set(canary_package_dir "${CMAKE_INSTALL_LIBDIR}/cmake/canary")
+
+# A file for core and canary, one more per component: whoever lacks a component's library still finds the rest.
+install(TARGETS canary_core canary_canary EXPORT canaryTargets FILE_SET HEADERS)
+install(EXPORT canaryTargets NAMESPACE canary:: DESTINATION "${canary_package_dir}")
+if(CANARY_TOML)
+  install(TARGETS canary_toml EXPORT canaryTomlTargets FILE_SET HEADERS)
+  install(EXPORT canaryTomlTargets NAMESPACE canary:: DESTINATION "${canary_package_dir}")
+endif()
+
+configure_package_config_file(
+  "${CMAKE_CURRENT_LIST_DIR}/canaryConfig.cmake.in" "${PROJECT_BINARY_DIR}/canaryConfig.cmake"
+  INSTALL_DESTINATION "${canary_package_dir}"
+  NO_SET_AND_CHECK_MACRO
+)
+# Before 1.0 a minor version may break; headers only, so the processor does not matter.
+write_basic_package_version_file(
+  "${PROJECT_BINARY_DIR}/canaryConfigVersion.cmake"
+  COMPATIBILITY SameMinorVersion
+  ARCH_INDEPENDENT
+)
+install(
+  FILES
+    "${PROJECT_BINARY_DIR}/canaryConfig.cmake"
+    "${PROJECT_BINARY_DIR}/canaryConfigVersion.cmake"
+    "${CMAKE_CURRENT_LIST_DIR}/FindxxHash.cmake"
+  DESTINATION "${canary_package_dir}"
+)
+install(FILES "${PROJECT_SOURCE_DIR}/LICENSE" DESTINATION "${CMAKE_INSTALL_DATADIR}/doc/canary")

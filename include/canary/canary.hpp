@@ -1,0 +1,13 @@
+// canary.hpp: contents page, in the order data flows. core + control; adapters are included by who wants them.
+#pragma once
+
+// clang-format off
+#include "canary/core/types.hpp"        // the words: Task, VersionShare, Decision, Reason, Errc
+#include "canary/control/config.hpp"    // what a configuration means
+#include "canary/control/splits.hpp"    // configuration -> tasks and splits of a router
+#include "canary/core/hash.hpp"         // key -> Point
+#include "canary/core/partition.hpp"    // weights -> who owns which part of the ring
+#include "canary/core/alias_table.hpp"  // Partition -> columns
+#include "canary/core/snapshot.hpp"     // every task's columns, immutable
+#include "canary/core/publish.hpp"      // one writer swaps, readers never wait
+#include "canary/core/router.hpp"       // route(task, key) -> Decision

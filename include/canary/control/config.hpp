@@ -1,0 +1,171 @@
+// config.hpp: what a configuration file means, as plain structs. Layer control.
+// No parser here: adapters/toml_config.hpp fills these from canary.toml, and a program may as well fill them by hand.
+// Each default is the one that a file gets by leaving the key out. Shares are integers in ppm, so that two machines can
+// never round them differently; paths are as they stand here, the TOML adapter has resolved them against its file.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <filesystem>
+#include <stdexcept>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "canary/core/types.hpp"
+
+namespace canary {
+
+/// Where versions and their shares live.
+struct StoreConfig {
+  std::string url = "sqlite:canary.db";  ///< sqlite:PATH, postgresql://..., or memory:, where the file holds the shares
+  /// True if the split stands in the configuration itself.
+  [[nodiscard]] bool in_memory() const noexcept { return url == "memory:"; }
+  friend bool operator==(const StoreConfig&, const StoreConfig&) = default;
+};
+
+/// How decisions and outcomes are recorded.
+struct RecorderConfig {
+  std::string spool = "canary.spool";  ///< directory; empty keeps the rings in memory only
+  bool payloads = false;               ///< keep request and response text for training export
+  std::uint32_t flush_ms = 100;        ///< longest time between two batches into the store
+  friend bool operator==(const RecorderConfig&, const RecorderConfig&) = default;
+};
+
+/// What fine-tune jobs start with; see apply_environment().
+struct FineTuneConfig {
+  std::string provider = "openai";  ///< name of a [provider.NAME] table
+  std::string base_model;           ///< no model name is built in
+  std::string prompt_version;
+  double cost_max_usd = 50.0;  ///< a job that is estimated to cost more is not started
+  friend bool operator==(const FineTuneConfig&, const FineTuneConfig&) = default;
+};
+
+enum class ProviderKind : std::uint8_t { openai, azure, together, command };
+
+/// A place that fine-tunes. Holds the name of the variable with the secret, never the secret.
+struct ProviderConfig {
+  std::string name;
+  ProviderKind kind = ProviderKind::openai;
+  std::string base_url;     ///< empty: the kind's own
+  std::string api_key_env;  ///< empty: no key is sent
+  friend bool operator==(const ProviderConfig&, const ProviderConfig&) = default;
+};
+
+enum class MetricKind : std::uint8_t { success, score, latency, cost };
+
+/// What a metric counts once.
+enum class MetricUnit : std::uint8_t {
+  key,      ///< a key's first outcome
+  request,  ///< every outcome, where users do not differ
+};
+
+/// One thing that the guard watches.
+struct MetricConfig {
+  std::string name;
+  MetricKind kind = MetricKind::success;
+  double margin = 0.005;                                             ///< tolerated harm before rollback
+  std::vector<double> advance_margin{0.10, 0.06, 0.04, 0.03, 0.02};  ///< one per step below 100 %, or one for all
+  MetricUnit unit = MetricUnit::key;
+  friend bool operator==(const MetricConfig&, const MetricConfig&) = default;
+};
+
+/// When a new version of a task advances and when it is taken back.
+struct GuardConfig {
+  double alpha_rollback = 0.01;  ///< odds of taking back a version that does no harm
+  double alpha_advance = 0.05;   ///< odds of advancing one that does
+  std::vector<std::uint32_t> steps_ppm{10'000, 50'000, 100'000, 250'000, 500'000, 1'000'000};  ///< rising shares
+  std::uint32_t outcome_timeout_s = 600;  ///< an assigned request without an outcome by then counts as a failure
+  std::vector<MetricConfig> metrics;      ///< empty: no metric is watched
+  friend bool operator==(const GuardConfig&, const GuardConfig&) = default;
+};
+
+/// One version whose share stands in the file (memory: only). Its id is TASK@N, N its place in the file.
+struct StaticVersion {
+  std::string model;
+  std::uint32_t weight_ppm = 0;
+  friend bool operator==(const StaticVersion&, const StaticVersion&) = default;
+};
+
+/// A kind of request.
+struct TaskConfig {
+  std::string name;           ///< [A-Za-z0-9_.-]{1,128}
+  std::string default_model;  ///< serves whatever share no version holds
+  std::string force_env;      ///< environment variable that overrides the split while it is set and not empty
+  std::string salt;           ///< empty: the name. A change moves every key, so a running router refuses it
+  std::vector<StaticVersion> versions;
+  GuardConfig guard;
+  friend bool operator==(const TaskConfig&, const TaskConfig&) = default;
+};
+
+/// All of canary.toml.
+struct Config {
+  StoreConfig store;
+  RecorderConfig recorder;
+  FineTuneConfig fine_tune;
+  std::vector<ProviderConfig> providers;  ///< in the order of the file
+  std::vector<TaskConfig> tasks;          ///< in the order of the file
+
+  [[nodiscard]] const TaskConfig* find_task(std::string_view name) const noexcept {
+    for (const TaskConfig& task : tasks)
+      if (task.name == name) return &task;
+    return nullptr;
+  }
+  friend bool operator==(const Config&, const Config&) = default;
+};
+
+/// A configuration file by its path; what load_config() takes.
+struct ConfigFile {
+  std::filesystem::path path;
+};
+
+/// One thing that is wrong with a configuration file.
+struct ConfigFault {
+  std::string file;
+  std::size_t line = 0;    ///< from 1; 0: the file as a whole
+  std::size_t column = 0;  ///< from 1, in characters
+  std::string message;
+  std::string hint = {};  ///< what to do; may be empty
+
+  /// `file:line:column: error: message; hint`
+  [[nodiscard]] std::string text() const {
+    std::string out = file;
+    if (line != 0) out += ':' + std::to_string(line) + ':' + std::to_string(column);
+    out += ": error: " + message;
+    if (!hint.empty()) out += "; " + hint;
+    return out;
+  }
+};
+
+/// Every fault of a configuration file, in the order of the file; what() is one line for each.
+class ConfigError : public std::runtime_error {
+ public:
+  explicit ConfigError(std::vector<ConfigFault> faults)
+      : std::runtime_error{lines(faults)}, faults_{std::move(faults)} {}
+  [[nodiscard]] const std::vector<ConfigFault>& faults() const noexcept { return faults_; }
+
+ private:
+  static std::string lines(const std::vector<ConfigFault>& faults) {
+    std::string out;
+    for (const ConfigFault& fault : faults) (out += out.empty() ? "" : "\n") += fault.text();
+    return out;
+  }
+
+  std::vector<ConfigFault> faults_;
+};
+
+/// Lets AI_FT_PROVIDER, AI_FT_BASE_MODEL and AI_FT_PROMPT_VERSION override [fine_tune]; an empty value is unset.
+/// Input   a look-up like std::getenv: const char* by const char*, null when unset.
+template <class Lookup>
+void apply_environment(Config& config, Lookup&& lookup) {
+  const auto override_with = [&](const char* name, std::string& target) {
+    const char* value = lookup(name);
+    if (value != nullptr && *value != '\0') target = value;
+  };
+  override_with("AI_FT_PROVIDER", config.fine_tune.provider);
+  override_with("AI_FT_BASE_MODEL", config.fine_tune.base_model);
+  override_with("AI_FT_PROMPT_VERSION", config.fine_tune.prompt_version);
+}
+
+}  // namespace canary

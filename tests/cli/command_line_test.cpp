@@ -1,0 +1,130 @@
+#include <string>
+#include <vector>
+
+#include <catch2/catch_test_macros.hpp>
+
+#include "canary/core/types.hpp"
+#include "program.hpp"
+
+using namespace canary::test;
+
+TEST_CASE("command line: version is the library's, as text and as JSON", "[cli]") {
+  const Place place;
+  const std::string version{canary::version};
+  CHECK(place.run({"version"}).out == "canary " + version + "\n");
+  CHECK(place.run({"--version"}).out == "canary " + version + "\n");
+  CHECK(place.run({"version"}).exit == 0);
+  CHECK(text_of(place.json({"version"}).at("version")) == version);
+}
+
+TEST_CASE("command line: help goes to stdout, names every command there is and none that is not", "[cli]") {
+  const Place place;
+  const Answer help = place.run({"--help"});
+  CHECK(help.exit == 0);
+  CHECK(help.err.empty());
+  for (const char* noun : {"init", "route", "why", "simulate", "version", "completion"}) {
+    CHECK(help.out.find(noun) != std::string::npos);
+    const Answer more = place.run({noun, "--help"});
+    CHECK(more.exit == 0);
+    CHECK(more.out.find("--json") != std::string::npos);
+  }
+  for (const char* later :
+       {"model", "history", "rollout", "train", "guard", "serve", "doctor", "interactions", "export"}) {
+    CHECK(help.out.find("\n  " + std::string{later} + ' ') == std::string::npos);
+    CHECK(place.run({later}).exit == 2);
+  }
+}
+
+TEST_CASE("command line: what makes no sense is exit 2, with what may have been meant", "[cli]") {
+  const ConfiguredPlace place;
+  const auto check = [&](const std::vector<std::string>& arguments, const std::string& hint) {
+    const auto [exit, error] = place.failure(arguments);
+    CHECK(exit == 2);
+    CHECK(text_of(error.at("code")) == "usage");
+    INFO(text_of(error.at("message")) << " / " << text_of(error.at("hint")));
+    CHECK(text_of(error.at("hint")).find(hint) != std::string::npos);
+    const Answer text = place.run(arguments);
+    CHECK(text.exit == 2);
+    CHECK(text.out.empty());
+    CHECK(text.err.starts_with("error: "));
+  };
+  check({}, "canary --help");
+  check({"rout"}, "\"route\"");
+  check({"route"}, "canary route --help");
+  check({"route", "checks"}, "canary route --help");
+  check({"route", "checks", "k", "--keys", "f"}, "canary route --help");
+  check({"route", "checks", "k", "--column", "c"}, "canary route --help");
+  check({"route", "checks", "k", "--jsno"}, "--json");
+  check({"simulate", "checks"}, "canary simulate --help");
+  check({"simulate", "checks", "--keys", "canary.toml", "--set", "v1"}, "@1=25");
+  check({"why", "checks"}, "canary why --help");
+  check({"why", "checks", "k", "--at", "soon"}, "canary why --help");
+  check({"completion", "bsh"}, "\"bash\"");
+  check({"version", "extra"}, "canary version --help");
+}
+
+TEST_CASE("command line: global options stand before or behind the noun", "[cli]") {
+  const ConfiguredPlace place;
+  place.write("other.toml", "[store]\nurl = 'memory:'\n[task.elsewhere]\ndefault_model = 'm'\n");
+  const std::string expected = place.run({"--config", "other.toml", "--json", "route", "elsewhere", "k"}).out;
+  CHECK(expected.find("\"elsewhere@default\"") != std::string::npos);
+  CHECK(place.run({"route", "elsewhere", "k", "--json", "--config", "other.toml"}).out == expected);
+  CHECK(place.run({"route", "--config=other.toml", "elsewhere", "--json", "k"}).out == expected);
+}
+
+TEST_CASE("command line: the configuration is --config, else CANARY_CONFIG, else ./canary.toml", "[cli]") {
+  const ConfiguredPlace place;
+  place.write("other.toml", "[store]\nurl = 'memory:'\n[task.elsewhere]\ndefault_model = 'm'\n");
+  CHECK(place.run({"route", "checks", "k"}).exit == 0);
+  CHECK(place.run({"route", "elsewhere", "k"}, {}, {{"CANARY_CONFIG", "other.toml"}}).exit == 0);
+  CHECK(place.run({"route", "checks", "k"}, {}, {{"CANARY_CONFIG", ""}}).exit == 0);
+  CHECK(place.run({"--config", "canary.toml", "route", "checks", "k"}, {}, {{"CANARY_CONFIG", "other.toml"}}).exit ==
+        0);
+}
+
+TEST_CASE("command line: no colour but on a terminal", "[cli]") {
+  const ConfiguredPlace place;
+  for (const auto& arguments :
+       std::vector<std::vector<std::string>>{{"route", "checks", "k"}, {"route", "chekcs", "k"}}) {
+    const Answer answer = place.run(arguments);
+    CHECK(answer.out.find('\x1b') == std::string::npos);
+    CHECK(answer.err.find('\x1b') == std::string::npos);
+  }
+  if (place.shell("command -v script").exit != 0) SKIP("no `script` here to make a terminal with");
+  const auto on_terminal = [&](const std::string& settings) {
+    return place.shell("env " + settings + " script -qec \"$CANARY route checks k\" /dev/null").out;
+  };
+  CHECK(on_terminal("TERM=xterm").find('\x1b') != std::string::npos);
+  CHECK(on_terminal("TERM=xterm NO_COLOR=1").find('\x1b') == std::string::npos);
+  CHECK(on_terminal("TERM=dumb").find('\x1b') == std::string::npos);
+}
+
+TEST_CASE("command line: a reader that has seen enough is no failure, a full disk is", "[cli]") {
+  const ConfiguredPlace place;
+  std::string keys;
+  for (int i = 0; i != 200'000; ++i) keys += std::to_string(i) + '\n';
+  place.write("keys", keys);
+  const Answer head = place.shell("\"$CANARY\" route checks --keys keys | head -n 2; echo ${PIPESTATUS[0]}");
+  CHECK(lines_of(head.out).size() == 3);
+  CHECK(lines_of(head.out).back() == "0");
+  CHECK(head.err.empty());
+
+  for (const std::string arguments : {"route checks --keys keys", "route checks k", "version --json", "--help"}) {
+    const Answer full = place.shell("\"$CANARY\" " + arguments + " > /dev/full");
+    CHECK(full.exit == 1);
+    CHECK(full.err.find("No space left on device") != std::string::npos);
+    const Answer closed = place.shell("\"$CANARY\" " + arguments + " >&-");
+    CHECK(closed.exit == 1);
+    CHECK(closed.err.find("cannot write the results") != std::string::npos);
+  }
+}
+
+TEST_CASE("command line: each exit code that this version can give is given", "[cli]") {
+  const ConfiguredPlace place;
+  CHECK(place.run({"route", "checks", "k"}).exit == 0);
+  CHECK(place.shell("\"$CANARY\" version > /dev/full").exit == 1);
+  CHECK(place.run({"nonsense"}).exit == 2);
+  CHECK(place.run({"route", "nobody", "k"}).exit == 3);
+  CHECK(place.run({"init"}).exit == 4);
+  CHECK(place.run({"--config", "absent", "route", "checks", "k"}).exit == 5);
+}

@@ -1,0 +1,60 @@
+#include <string>
+
+#include <catch2/catch_test_macros.hpp>
+
+#include "program.hpp"
+
+using namespace canary::test;
+
+namespace {
+
+/// What bash would offer for this line, whose last word is being typed.
+std::string offered(const Place& place, const std::string& words, int count) {
+  const Answer answer =
+      place.shell("set -e; source <(\"$CANARY\" completion bash); COMP_WORDS=(" + words +
+                  "); COMP_CWORD=" + std::to_string(count - 1) + "; _canary; printf '%s ' \"${COMPREPLY[@]}\"");
+  INFO(answer.err);
+  CHECK(answer.exit == 0);
+  return answer.out;
+}
+
+}  // namespace
+
+TEST_CASE("completion: bash takes the script and completes commands, options and tasks", "[cli][completion]") {
+  const ConfiguredPlace place;
+  CHECK(place.shell("\"$CANARY\" completion bash | bash -n").exit == 0);
+  CHECK(offered(place, "canary ''", 2) ==
+        "init route why simulate version completion --config --json --help --version ");
+  CHECK(offered(place, "canary si", 2) == "simulate ");
+  CHECK(offered(place, "canary --json ro", 3) == "route ");
+  CHECK(offered(place, "canary simulate --s", 3) == "--set ");
+  CHECK(offered(place, "canary route ''", 3) == "checks risks ");
+  CHECK(offered(place, "canary why ri", 3) == "risks ");
+  CHECK(offered(place, "canary why risks ''", 4) == " ");  // a key: nothing to offer
+  CHECK(offered(place, "canary completion ''", 3) == "bash zsh fish ");
+  CHECK(offered(place, "canary --config can", 3) == "canary.toml ");
+}
+
+TEST_CASE("completion: task names come from the configuration that the line names", "[cli][completion]") {
+  const ConfiguredPlace place;
+  place.write("other.toml",
+              "[ store ]\n[task.\"dotted.name\"]\n [task.alpha]\n[[task.alpha.version]]\n[task.alpha.guard]\n");
+  CHECK(offered(place, "canary --config other.toml route ''", 5) == "alpha dotted.name ");
+}
+
+TEST_CASE("completion: zsh takes its script", "[cli][completion]") {
+  const Place place;
+  const Answer script = place.run({"completion", "zsh"});
+  CHECK(script.exit == 0);
+  CHECK(script.out.starts_with("#compdef canary\n"));
+  if (place.shell("command -v zsh").exit != 0) SKIP("no zsh here");
+  CHECK(place.shell("\"$CANARY\" completion zsh > script && zsh -n script").exit == 0);
+}
+
+TEST_CASE("completion: fish takes its script", "[cli][completion]") {
+  const Place place;
+  const Answer script = place.run({"completion", "fish"});
+  CHECK(script.exit == 0);
+  if (place.shell("command -v fish").exit != 0) SKIP("no fish here");
+  CHECK(place.shell("\"$CANARY\" completion fish > script && fish -n script").exit == 0);
+}

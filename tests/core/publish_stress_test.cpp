@@ -1,0 +1,167 @@
+// The publication under threads that do their worst, with retired values poisoned and their memory used again.
+#include <array>
+#include <atomic>
+#include <catch2/catch_test_macros.hpp>
+#include <cstdint>
+#include <functional>
+#include <mutex>
+#include <thread>
+#include <type_traits>
+#include <utility>
+#include <vector>
+
+#include "canary/core/publish.hpp"
+#include "history.hpp"
+
+namespace {
+
+using canary::test::Random;
+
+/// Valid while `twice` is twice `value`; poisoned when retired.
+struct Cell {
+  std::atomic<std::uint64_t> value{0};
+  std::atomic<std::uint64_t> twice{0};
+};
+
+constexpr std::uint64_t poison = 0xDEAD'DEAD'DEAD'DEAD;
+
+/// Few cells, used again and again: a pointer soon means another value than it did.
+class Pool {
+ public:
+  Cell* take(std::uint64_t value) {
+    const std::lock_guard guard{mutex_};
+    Cell* cell = free_.back();
+    free_.pop_back();
+    cell->value.store(value, std::memory_order_relaxed);
+    cell->twice.store(2 * value, std::memory_order_relaxed);
+    return cell;
+  }
+  void give_back(Cell* cell) noexcept {
+    cell->value.store(poison, std::memory_order_relaxed);
+    cell->twice.store(poison, std::memory_order_relaxed);
+    const std::lock_guard guard{mutex_};
+    free_.insert(free_.begin(), cell);
+  }
+  Pool() {
+    for (Cell& cell : cells_) free_.push_back(&cell);
+  }
+
+ private:
+  std::array<Cell, 16> cells_;
+  std::vector<Cell*> free_;
+  std::mutex mutex_;
+};
+
+Pool pool;
+void dispose(Cell* cell) noexcept { pool.give_back(cell); }
+
+/// Atomics that give other threads a chance where it hurts, and that can leave out the sticky pin's re-check: told to,
+/// the second load of a pointer answers what the first one did.
+template <bool rechecks>
+struct Shaky {
+  template <class X>
+  struct atomic : std::atomic<X> {
+    using std::atomic<X>::atomic;
+
+    X load(std::memory_order order) const noexcept {
+      thread_local X before{};
+      if constexpr (!rechecks && std::is_same_v<X, Cell*>)
+        if (order == std::memory_order_seq_cst) return before;
+      before = std::atomic<X>::load(order);
+      return before;
+    }
+    void store(X value, std::memory_order order) noexcept {
+      if constexpr (std::is_same_v<X, const void*>) {
+        thread_local Random random{reinterpret_cast<std::uintptr_t>(this)};
+        if (random.below(4) == 0) std::this_thread::yield();
+      }
+      std::atomic<X>::store(value, order);
+    }
+  };
+};
+
+/// Bad reads seen by three readers while `publishes` values go by, or until the first one.
+template <bool rechecks>
+std::uint64_t bad_reads(int publishes) {
+  using Cells = canary::Publication<Cell, Shaky<rechecks>>;
+  Cells cells{pool.take(1), dispose};
+  std::atomic<bool> stop{false};
+  std::atomic<std::uint64_t> bad{0};
+  std::atomic<std::uint64_t> reads{0};
+  std::atomic<int> started{0};
+  std::vector<std::thread> readers;
+  for (int i = 0; i != 3; ++i)
+    readers.emplace_back([&, i] {
+      std::uint64_t mine = 0;
+      typename Cells::Reader reader{cells};
+      const auto check = [&](const Cell& cell) {
+        const std::uint64_t value = cell.value.load(std::memory_order_relaxed);
+        if (value == poison || cell.twice.load(std::memory_order_relaxed) != 2 * value) bad.fetch_add(1);
+      };
+      started.fetch_add(1);
+      started.notify_one();
+      for (; !stop.load(std::memory_order_relaxed); ++mine)
+        if (i == 0)
+          reader.read(check);
+        else
+          cells.read(check);
+      reads.fetch_add(mine);
+    });
+  for (int seen = 0; seen != 3; seen = started.load()) started.wait(seen);
+  for (int i = 0; i != publishes && (rechecks || bad.load() == 0); ++i) {
+    const auto lock = cells.lock();
+    cells.prepare();
+    cells.publish(pool.take(static_cast<std::uint64_t>(i) + 2));
+    if (cells.retired_count() > 4) bad.fetch_add(1'000'000);
+  }
+  stop = true;
+  for (std::thread& reader : readers) reader.join();
+  if (rechecks) WARN(publishes << " publishes against " << reads.load() << " reads, " << bad.load() << " bad");
+  return bad.load();
+}
+
+TEST_CASE("publication: no reader ever sees a retired value", "[core][publish][stress]") {
+  CHECK(bad_reads<true>((canary::test::full_speed ? 1'000'000 : 20'000) * canary::test::soak_factor()) == 0);
+}
+
+// It ends with the first bad read; the bound is there for a machine that shows none in minutes.
+TEST_CASE("publication: the same stress catches a pin that is not re-checked", "[core][publish][stress]") {
+  CHECK(bad_reads<false>(500'000'000) > 0);
+}
+
+/// Atomics that publish between the look at `current` and the pin: the very moment that the re-check is for.
+std::function<void()> before_pin;
+
+template <bool rechecks>
+struct Meddling {
+  template <class X>
+  struct atomic : Shaky<rechecks>::template atomic<X> {
+    using Shaky<rechecks>::template atomic<X>::atomic;
+
+    void store(X value, std::memory_order order) noexcept {
+      if constexpr (std::is_same_v<X, const void*>)
+        if (before_pin) std::exchange(before_pin, nullptr)();
+      Shaky<rechecks>::template atomic<X>::store(value, order);
+    }
+  };
+};
+
+template <bool rechecks>
+std::uint64_t value_read_across_a_publish() {
+  using Cells = canary::Publication<Cell, Meddling<rechecks>>;
+  Cells cells{pool.take(1), dispose};
+  before_pin = [&] {
+    const auto lock = cells.lock();
+    cells.prepare();
+    cells.publish(pool.take(2));
+  };
+  return cells.read([](const Cell& cell) { return cell.value.load(std::memory_order_relaxed); });
+}
+
+TEST_CASE("publication: a publish between look and pin is noticed by the re-check, and by nothing else",
+          "[core][publish]") {
+  CHECK(value_read_across_a_publish<true>() == 2);
+  CHECK(value_read_across_a_publish<false>() == poison);
+}
+
+}  // namespace

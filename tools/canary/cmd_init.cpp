@@ -1,0 +1,103 @@
+// canary init [DIR]: a commented canary.toml to start from.
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+#include <filesystem>
+#include <memory>
+#include <string>
+#include <system_error>
+
+#include <boost/json.hpp>
+
+#include "context.hpp"
+
+namespace canary::cli {
+namespace {
+
+constexpr std::string_view example =
+    R"(# canary.toml: which tasks there are, and which model versions share their traffic.
+# Try it:  canary route checklist_enrichment user-42
+#          canary simulate checklist_enrichment --keys users.csv --column user_id --set checklist_enrichment@1=25
+
+[store]
+url = "memory:"                     # the split stands in this file
+
+[task.checklist_enrichment]
+default_model = "gpt-4o-mini"       # serves whatever share no version below holds
+force_env = "CHECKLIST_FORCE_MODEL" # a model in this environment variable overrides everything
+# salt = "..."                      # the task's name unless set; a new salt moves every key
+
+# One table for each version. A reload moves the fewest keys; a key stays with its version while shares stand still.
+[[task.checklist_enrichment.version]]
+model = "ft:gpt-4o-mini:acme:v7"
+percent = 10                        # down to 0.0001
+
+# [task.checklist_enrichment.guard]
+# alpha_rollback = 0.01
+# alpha_advance = 0.05
+# steps_percent = [1, 5, 10, 25, 50, 100]
+# outcome_timeout_s = 600           # an assigned request without an outcome by then counts as a failure
+
+# [[task.checklist_enrichment.guard.metric]]
+# name = "ok"
+# kind = "success"                  # success | score | latency | cost
+# margin = 0.005                    # tolerated harm before rollback
+# advance_margin = [0.10, 0.06, 0.04, 0.03, 0.02]   # needed to leave each step, or one number for all
+# unit = "key"                      # "key": a key's first outcome counts, once; "request": every outcome
+
+# [recorder]
+# spool = "canary.spool"            # directory; "" keeps rings in memory only
+# payloads = false                  # keep request and response text for training export
+# flush_ms = 100
+
+# [fine_tune]                       # AI_FT_PROVIDER, AI_FT_BASE_MODEL, AI_FT_PROMPT_VERSION override
+# provider = "openai"
+# base_model = "gpt-4o-mini"
+# prompt_version = "v1"
+# cost_max_usd = 50.0
+
+# [provider.openai]
+# kind = "openai"                   # openai | azure | together | command
+# base_url = "https://api.openai.com/v1"
+# api_key_env = "OPENAI_API_KEY"    # the variable's name; secrets are never in this file
+)";
+
+[[noreturn]] void fail(const std::string& path, int reason) {
+  throw Failure{Exit::failed, path + ": cannot be written: " + std::strerror(reason)};
+}
+
+/// O_EXCL: two calls at once must not both believe that they wrote it.
+void write_new(const std::string& path) {
+  const int fd = ::open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+  if (fd < 0 && errno == EEXIST)
+    throw Failure{Exit::conflict, path + " is there already", "move it away, or name another directory"};
+  if (fd < 0) fail(path, errno);
+  const ssize_t written = ::write(fd, example.data(), example.size());
+  const int reason = written < 0 ? errno : ENOSPC;
+  const bool closed = ::close(fd) == 0;
+  if (written == static_cast<ssize_t>(example.size()) && closed) return;
+  ::unlink(path.c_str());
+  fail(path, reason);
+}
+
+}  // namespace
+
+void add_init(CLI::App& root, Context& context) {
+  CLI::App& noun = add_noun(root, context, "init", "Writes a commented canary.toml");
+  const auto folder = std::make_shared<std::string>(".");
+  add_text(noun, "dir", *folder, "Directory to write it to, made if missing (default: this one)")->type_name("DIR");
+  noun.callback([&context, folder] {
+    std::error_code error;
+    std::filesystem::create_directories(*folder, error);
+    if (error) throw Failure{Exit::failed, *folder + ": " + error.message()};
+    const std::string path = (std::filesystem::path{*folder} / "canary.toml").lexically_normal().string();
+    write_new(path);
+    if (context.json)
+      return write_document(context.out, boost::json::object{{"created", boost::json::array{json_text(path)}}});
+    context.out.write("created " + path + '\n');
+  });
+}
+
+}  // namespace canary::cli

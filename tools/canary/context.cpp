@@ -1,0 +1,61 @@
+#include "context.hpp"
+
+#include <utility>
+
+namespace canary::cli {
+namespace {
+
+constexpr char mark = '\x01';
+
+}  // namespace
+
+void add_global_options(CLI::App& app, Context& context) {
+  app.add_option_function<std::string>(
+         "--config", [&context](const std::string& file) { context.config_file = unprotect(file); },
+         "Configuration file (default: $CANARY_CONFIG, else ./canary.toml)")
+      ->type_name("FILE");
+  app.add_flag("--json", context.json, "Results and errors as JSON, one document, or one a line where noted");
+}
+
+CLI::App& add_noun(CLI::App& root, Context& context, const char* name, const char* description) {
+  CLI::App& noun = *root.add_subcommand(name, description);
+  add_global_options(noun, context);
+  return noun;
+}
+
+std::vector<std::string> protect(const std::vector<std::string>& arguments) {
+  std::vector<std::string> marked;
+  bool positional_only = false;
+  for (const std::string& argument : arguments) {
+    if (argument == "--" && !positional_only) {
+      positional_only = true;
+      continue;
+    }
+    const bool list = argument.starts_with('[') && argument.ends_with(']');
+    const bool special = argument.empty() || list || argument == "++" || argument == "%%" || argument.front() == mark;
+    marked.push_back(positional_only || special ? mark + argument : argument);
+  }
+  return marked;
+}
+
+std::string unprotect(std::string argument) {
+  if (argument.starts_with(mark)) argument.erase(argument.begin());
+  return argument;
+}
+
+CLI::Option* add_text(CLI::App& app, const std::string& name, std::string& target, const std::string& description) {
+  return app.add_option_function<std::string>(
+      name, [&target](const std::string& text) { target = unprotect(text); }, description);
+}
+
+CLI::Option* add_texts(CLI::App& app, const std::string& name, std::vector<std::string>& target,
+                       const std::string& description) {
+  return app.add_option_function<std::vector<std::string>>(
+      name,
+      [&target](const std::vector<std::string>& texts) {
+        for (const std::string& text : texts) target.push_back(unprotect(text));
+      },
+      description);
+}
+
+}  // namespace canary::cli

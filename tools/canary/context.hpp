@@ -1,0 +1,47 @@
+// context.hpp: what every command is given, and how commands join the command line.
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include <CLI/CLI.hpp>
+
+#include "failure.hpp"
+#include "output.hpp"
+
+namespace canary::cli {
+
+/// Options of the whole tool, and where results go.
+struct Context {
+  std::string config_file;  ///< empty: CANARY_CONFIG, else ./canary.toml
+  bool json = false;
+  Output out;
+};
+
+// Each noun's file defines one of these: it adds the noun, its options and what it does to the command line.
+void add_init(CLI::App& root, Context& context);
+void add_route(CLI::App& root, Context& context);
+void add_why(CLI::App& root, Context& context);
+void add_simulate(CLI::App& root, Context& context);
+void add_version(CLI::App& root, Context& context);
+void add_completion(CLI::App& root, Context& context);
+
+/// Options that stand before or behind the noun.
+void add_global_options(CLI::App& app, Context& context);
+
+/// A noun with the global options.
+CLI::App& add_noun(CLI::App& root, Context& context, const char* name, const char* description);
+
+/// Command-line texts are bytes: keys may be anything. CLI11 gives some a meaning of their own ("[a,b]" would become two
+/// values, "++" would end the command, and what stands behind "--" would go to the wrong command), so main() marks those,
+/// and the options below take the mark off.
+[[nodiscard]] std::vector<std::string> protect(const std::vector<std::string>& arguments);
+[[nodiscard]] std::string unprotect(std::string argument);
+
+/// Adds an option or a positional whose text arrives as it was typed.
+CLI::Option* add_text(CLI::App& app, const std::string& name, std::string& target, const std::string& description);
+CLI::Option* add_texts(CLI::App& app, const std::string& name, std::vector<std::string>& target,
+                       const std::string& description);
+
+}  // namespace canary::cli

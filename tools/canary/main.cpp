@@ -1,0 +1,158 @@
+// canary: the command line. Each noun lives in a file of its own; here is what they share: parsing, errors, exit codes.
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <csignal>
+#include <cstdio>
+#include <exception>
+#include <new>
+#include <sstream>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include <boost/json.hpp>
+
+#include "canary/control/nearest.hpp"
+#include "canary/core/types.hpp"
+#include "context.hpp"
+
+namespace {
+
+using namespace canary::cli;
+namespace json = boost::json;
+
+constexpr const char* footer =
+    "Exit codes: 0 done, 1 failed, 2 usage, 3 not found, 4 conflict, 5 invalid input, 6 provider, 7 store "
+    "unreachable.\n"
+    "`canary NOUN --help` says more.";
+
+void build(CLI::App& root, Context& context) {
+  root.name("canary");
+  root.require_subcommand(1);
+  root.set_version_flag("--version", "canary " + std::string{canary::version}, "Prints the version");
+  root.footer(footer);
+  add_global_options(root, context);
+  add_init(root, context);
+  add_route(root, context);
+  add_why(root, context);
+  add_simulate(root, context);
+  add_version(root, context);
+  add_completion(root, context);
+}
+
+/// A command line that makes no sense, with what may have been meant.
+Failure usage_failure(const CLI::App& root, const CLI::ParseError& error, const std::vector<std::string>& arguments) {
+  std::vector<std::string> candidates;
+  if (root.get_subcommands().empty()) {  // no noun was understood: the first word is meant to be one
+    for (const CLI::App* noun : root.get_subcommands({})) candidates.push_back(noun->get_name());
+    for (std::size_t i = 0; i != arguments.size(); ++i) {
+      if (arguments[i].starts_with('-') || (i != 0 && arguments[i - 1] == "--config")) continue;
+      std::string shown;
+      append_visible(shown, arguments[i].substr(0, 64));
+      const std::string near = canary::nearest(arguments[i], candidates);
+      return {Exit::usage, "no command \"" + shown + '"',
+              near.empty() ? "see canary --help" : "did you mean \"" + near + "\"?"};
+    }
+  }
+  const CLI::App& app = root.get_subcommands().empty() ? root : *root.get_subcommands().front();
+  const std::string help = &app == &root ? "see canary --help" : "see canary " + app.get_name() + " --help";
+  for (const CLI::Option* option : app.get_options())
+    for (const std::string& name : option->get_lnames()) candidates.push_back("--" + name);
+  for (const std::string& argument : arguments) {
+    const std::string word = argument.substr(0, argument.find('='));
+    const std::string near = word.starts_with("--") ? canary::nearest(word, candidates) : std::string{};
+    if (!near.empty() && near != word) return {Exit::usage, error.what(), "did you mean \"" + near + "\"? Or " + help};
+  }
+  return {Exit::usage, error.what(), help};
+}
+
+int report(Context& context, const Failure& failure) {
+  if (context.json) {
+    json::object error{{"code", json_text(to_string(failure.exit))},
+                       {"message", json_text(failure.what())},
+                       {"hint", json_text(failure.hint)}};
+    if (!failure.faults.empty()) {
+      json::array& faults = error["faults"].emplace_array();
+      for (const canary::ConfigFault& fault : failure.faults)
+        faults.push_back({{"file", json_text(fault.file)},
+                          {"line", fault.line},
+                          {"column", fault.column},
+                          {"message", json_text(fault.message)},
+                          {"hint", json_text(fault.hint)}});
+    }
+    write_document(context.out, json::object{{"error", std::move(error)}});
+    context.out.flush();
+    return static_cast<int>(failure.exit);
+  }
+  context.out.flush();  // the results so far come first
+  std::string text;
+  const bool located = !failure.faults.empty();  // such lines say `error:` themselves
+  if (!located) text += coloured(STDERR_FILENO, "1;31", "error:") + ' ';
+  text += failure.what();
+  if (!failure.hint.empty()) text += '\n' + coloured(STDERR_FILENO, "1", "hint:") + ' ' + failure.hint;
+  std::fputs((text + '\n').c_str(), stderr);
+  return static_cast<int>(failure.exit);
+}
+
+/// Ends as `failure` says, even when saying so fails as well.
+int end(Context& context, const Failure& failure) {
+  try {
+    return report(context, failure);
+  } catch (const Failure& second) {
+    std::fprintf(stderr, "error: %s\n", second.what());
+    return static_cast<int>(failure.exit);
+  }
+}
+
+int run(CLI::App& root, Context& context, const std::vector<std::string>& arguments) {
+  // Known before the parser is: a command line that cannot be parsed is answered in JSON too.
+  const auto stop = std::find(arguments.begin(), arguments.end(), "--");
+  const bool json = std::find(arguments.begin(), stop, "--json") != stop;
+  try {
+    context.json = json;
+    std::vector<std::string> marked = protect(arguments);
+    std::reverse(marked.begin(), marked.end());  // as CLI11 wants it
+    root.parse(std::move(marked));
+    context.out.flush();
+    return 0;
+  } catch (const CLI::ParseError& error) {
+    if (error.get_exit_code() == static_cast<int>(CLI::ExitCodes::Success)) {  // --help, --version
+      std::ostringstream text;
+      root.exit(error, text, text);
+      context.out.write(text.str());
+      context.out.flush();
+      return 0;
+    }
+    context.json = json;
+    return end(context, usage_failure(root, error, arguments));
+  } catch (const Failure& failure) {
+    return end(context, failure);
+  } catch (const std::bad_alloc&) {
+    return end(context, Failure{Exit::failed, "out of memory"});
+  }
+}
+
+/// A stream that was closed before we started: its number must not go to a file that we open.
+void occupy_standard_streams() {
+  for (int fd = 0; fd <= 2; ++fd)
+    while (::fcntl(fd, F_GETFD) == -1 && ::open("/dev/null", fd == 1 ? O_RDONLY : O_RDWR) >= 0) continue;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  occupy_standard_streams();
+  std::signal(SIGPIPE, SIG_IGN);  // write() tells instead
+  Context context;
+  try {
+    CLI::App root{"Canary releases for model versions: who gets which version, and why"};
+    build(root, context);
+    return run(root, context, {argv + 1, argv + argc});
+  } catch (const ReaderGone&) {
+    return 0;
+  } catch (const std::exception& error) {
+    return end(context, Failure{Exit::failed, error.what()});
+  }
+}

@@ -1,0 +1,39 @@
+#include "progress.hpp"
+
+#include <unistd.h>
+
+#include <cstdio>
+#include <cstdlib>
+#include <string>
+#include <string_view>
+
+#include "output.hpp"
+
+namespace canary::cli {
+
+using namespace std::chrono_literals;
+
+Progress::Progress() : next_{Clock::now() + 1s} {
+  const char* term = std::getenv("TERM");
+  watched_ = ::isatty(STDERR_FILENO) == 1 && term != nullptr && std::string_view{term} != "dumb";
+}
+
+Progress::~Progress() {
+  if (shown_) std::fputs("\r\x1b[K", stderr);
+}
+
+void Progress::update(std::uint64_t keys, std::uint64_t bytes, std::optional<std::uint64_t> bytes_total) {
+  if (!watched_ || Clock::now() < next_) return;
+  next_ = Clock::now() + 100ms;
+  shown_ = true;
+  std::string line = "\r\x1b[K" + thousands(keys) + " keys, " + thousands(bytes >> 20) + " MiB";
+  if (bytes_total && *bytes_total != 0) {
+    constexpr std::uint64_t width = 30;
+    const std::uint64_t filled = std::min(width, bytes * width / *bytes_total);
+    line +=
+        "  [" + std::string(filled, '#') + std::string(width - filled, '.') + "]  " + share_text(bytes, *bytes_total);
+  }
+  std::fputs(line.c_str(), stderr);
+}
+
+}  // namespace canary::cli
