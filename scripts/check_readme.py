@@ -43,7 +43,8 @@ def main():
             shown.add(key)
             if match["code"] != known[key]:
                 faults.append(f"README.md:{line}: differs from region `{key[1]}` of {key[0]}")
-                return match[0].replace(match["code"], known[key]) if match["code"] else match[0]
+                begin, end = (at - match.start() for at in match.span("code"))
+                return match[0][:begin] + known[key] + match[0][end:]
         return match[0]
 
     written = BLOCK.sub(put, text)

@@ -1,5 +1,6 @@
 #include <sys/stat.h>
 
+#include <algorithm>
 #include <chrono>
 #include <filesystem>
 #include <string>
@@ -209,6 +210,22 @@ TEST_CASE("toml faults: task names outside the allowed letters are refused", "[a
   CHECK(lines_of("[task." + std::string(128, 'a') + "]\n") == "no fault");
   check_one("[task.\"\\u001b[31m\"]\n",
             "f.toml:1:7: error: task name \"?[31m\"" + rule);  // nothing a terminal would obey
+}
+
+TEST_CASE("toml faults: no message holds a control character or a name without end", "[adapters][toml]") {
+  const std::string huge(1'000'000, 'x');
+  for (const std::string& name : {std::string{"a\tb"}, std::string{"a\\nb"}, huge}) {
+    const std::string table = "[task.\"" + name + "\"]\n";
+    for (const std::string& text :
+         {table + "x = 1\n", table + table, table + "[task.\"" + name + "\".guard]\nx = 1\n", table + "x.y = 1\n",
+          table + "[[task.\"" + name + "\".version]]\nmodel = 5\n", "[task.t]\n[provider.\"" + name + "\"]\nx = 1\n",
+          "[task.t]\n\"" + name + "\" = 1\n\"" + name + "\" = 1\n"}) {
+      const std::string lines = lines_of(text);
+      CHECK(lines != "no fault");
+      CHECK(lines.size() < 2'000);
+      CHECK(std::all_of(lines.begin(), lines.end(), [](char c) { return c == '\n' || (c >= ' ' && c <= '~'); }));
+    }
+  }
 }
 
 TEST_CASE("toml faults: secrets are refused, and never shown", "[adapters][toml]") {

@@ -201,7 +201,7 @@ void expect_table(const std::string& where, const canary::Partition& partition, 
 bool has_crowded_column(const canary::Partition& partition) {
   const canary::AliasTable table = compile(partition);
   return std::any_of(table.cells.begin(), table.cells.begin() + (std::ptrdiff_t{1} << table.columns_log2),
-                     [](const canary::Column& column) { return column.below == canary::crowded; });
+                     [](const canary::Column& column) { return column.owners[0] == canary::crowded; });
 }
 
 }  // namespace

@@ -57,18 +57,19 @@ inline constexpr std::size_t max_config_faults = 1'000;
 // ---------------------------------------------------------------------------------------------------------------------
 namespace detail {
 
-/// A name from the file as a message shows it: short, on one line, and nothing that a terminal would obey.
-[[nodiscard]] inline std::string in_quotes(std::string_view text) {
-  constexpr std::size_t shown = 64;
-  std::string out = "\"";
-  for (std::size_t at = 0; at < text.size() && at < shown;) {
+/// Text from the file as a message shows it: short, on one line, and nothing that a terminal would obey.
+[[nodiscard]] inline std::string shown(std::string_view text, std::size_t most) {
+  std::string out;
+  for (std::size_t at = 0; at < text.size() && at < most;) {
     const std::size_t length = std::max<std::size_t>(1, utf8_sequence(text.substr(at)));
     const bool plain = length > 1 || (text[at] >= ' ' && text[at] <= '~');
     out += plain ? text.substr(at, length) : std::string_view{"?"};
     at += length;
   }
-  return out + (text.size() > shown ? "...\"" : "\"");
+  return out + (text.size() > most ? "..." : "");
 }
+
+[[nodiscard]] inline std::string in_quotes(std::string_view name) { return '"' + shown(name, 64) + '"'; }
 
 [[nodiscard]] inline std::string listed(const std::vector<std::string_view>& words) {
   std::string out;
@@ -358,7 +359,7 @@ class TomlReader {
       const std::size_t close = text.rfind('\'');
       if (close > open) text.replace(open, close - open + 1, "this");
     }
-    return text;
+    return shown(text, 256);
   }
 
   std::string_view text_;
@@ -458,7 +459,7 @@ inline void ConfigReader::section(const Node& node, const std::string& where, st
     }
     if (name.starts_with(TomlReader::unreadable)) continue;
     if (where.starts_with("task.") && value.is_table() && where.find('.', 5) == std::string::npos) {
-      const std::string whole = where.substr(5) + '.' + std::string{name.substr(0, 64)};
+      const std::string whole = where.substr(5) + '.' + shown(name, 64);
       faults_.add(key.source(), "unknown table " + in_quotes(name) + " in " + where,
                   "a name with a dot is quoted: [task.\"" + whole + "\"]");
       continue;
@@ -559,7 +560,7 @@ inline void ConfigReader::fine_tune(const Node& node) {
 inline void ConfigReader::provider(std::string_view name, const toml::table& table) {
   ProviderConfig to;
   to.name = name;
-  section(table, "provider." + std::string{name},
+  section(table, "provider." + shown(name, 128),
           {{"kind",
             [&](const Node& n) {
               choice(n,
@@ -601,7 +602,7 @@ inline void ConfigReader::task(std::string_view name, const toml::key& key, cons
   to.name = name;
   if (!is_task_name(name))
     faults_.add(key.source(), "task name " + in_quotes(name), "a task name is 1 to 128 of A-Z a-z 0-9 _ . -");
-  const std::string where = "task." + std::string{name.substr(0, 128)};
+  const std::string where = "task." + shown(name, 128);
   section(table, where,
           {{"default_model", [&](const Node& n) { (void)text(n, "a model's name", to.default_model); }},
            {"force_env", [&](const Node& n) { variable(n, to.force_env); }},
@@ -612,7 +613,7 @@ inline void ConfigReader::task(std::string_view name, const toml::key& key, cons
 }
 
 inline void ConfigReader::versions(const Node& node, TaskConfig& task) {
-  const std::string where = "task." + task.name + ".version";
+  const std::string where = "task." + shown(task.name, 128) + ".version";
   std::vector<const toml::table*> tables;
   each_in_array(node, where, [&](const toml::table& table) {
     StaticVersion to;
@@ -651,7 +652,7 @@ inline void ConfigReader::check_versions(TaskConfig& task, const std::vector<con
     const bool was_within = sum_ppm <= total_ppm;
     sum_ppm += version.weight_ppm;
     if (was_within && sum_ppm > total_ppm && percent != nullptr)
-      faults_.add(percent->source(), "the shares of " + task.name + " add up to more than 100 %",
+      faults_.add(percent->source(), "the shares of " + shown(task.name, 128) + " add up to more than 100 %",
                   "at most " + percent_text(total_ppm - static_cast<std::uint32_t>(sum_ppm - version.weight_ppm)) +
                       " is left here");
     if (i == max_shares) faults_.add(tables[i]->source(), "more than 1024 versions in one task");
@@ -660,7 +661,7 @@ inline void ConfigReader::check_versions(TaskConfig& task, const std::vector<con
 
 inline void ConfigReader::guard(const Node& node, TaskConfig& task) {
   GuardConfig& to = task.guard;
-  const std::string where = "task." + task.name + ".guard";
+  const std::string where = "task." + shown(task.name, 128) + ".guard";
   std::vector<const toml::table*> tables;
   section(node, where,
           {{"alpha_rollback", [&](const Node& n) { open_odds(n, to.alpha_rollback); }},

@@ -19,11 +19,10 @@
 
 namespace canary {
 
-/// One column, or one element of a crowded column's list ({start, owner, 0}).
+/// One column, or one element of a crowded column's list: {start, {owner, 0}}.
 struct Column {
-  std::uint32_t cut = 0;    ///< first point of `above`; in a crowded column where its list begins, in cells
-  std::uint16_t below = 0;  ///< owner of the points before the cut
-  std::uint16_t above = 0;  ///< owner from the cut on
+  std::uint32_t cut = 0;  ///< first point of the second owner; in a crowded column where its list begins, in cells
+  std::uint16_t owners[2] = {};  ///< of the points before the cut, and from the cut on
 };
 static_assert(sizeof(Column) == 8, "eight columns fill one cache line");
 
@@ -61,7 +60,7 @@ namespace detail {
   const Column* first = length + 1;
   const Column* after = std::upper_bound(first + 1, first + length->cut, point,
                                          [](Point value, const Column& run) { return value < run.cut; });
-  return (after - 1)->below;
+  return (after - 1)->owners[0];
 }
 
 [[nodiscard]] inline int columns_log2_of(const Partition& partition) noexcept {
@@ -77,10 +76,8 @@ namespace detail {
 inline std::uint16_t select_column(const Column* columns, int columns_log2, Point point) noexcept {
   // 64-bit: with one column the shift is by 32.
   const Column* column = columns + (std::uint64_t{point} >> (32 - columns_log2));
-  // Both owners as one word, shifted by the compare's outcome: written as ?: GCC makes it a branch that no predictor
-  // can learn.
-  const std::uint32_t owners = column->below | std::uint32_t{column->above} << 16;
-  return static_cast<std::uint16_t>(owners >> (point >= column->cut ? 16 : 0));
+  // An index, not ?:, which GCC may make a branch that no predictor can learn.
+  return column->owners[point >= column->cut ? 1 : 0];
 }
 
 inline std::uint16_t select(const Column* columns, int columns_log2, Point point) noexcept {
@@ -101,14 +98,14 @@ inline AliasTable compile(const Partition& partition, std::uint16_t owner_offset
     const std::size_t first = run;  // the run that holds the column's left end
     while (run + 1 != runs.size() && runs[run + 1].start < begin + width) ++run;
     if (run == first) {
-      table.cells[i] = {0, owner_of(run), owner_of(run)};
+      table.cells[i] = {0, {owner_of(run), owner_of(run)}};
     } else if (run == first + 1) {
-      table.cells[i] = {runs[run].start, owner_of(first), owner_of(run)};
+      table.cells[i] = {runs[run].start, {owner_of(first), owner_of(run)}};
     } else {
       const std::size_t list = table.cells.size();
-      table.cells[i] = {static_cast<std::uint32_t>(list), crowded, crowded};
-      table.cells.push_back({static_cast<std::uint32_t>(run - first + 1), 0, 0});
-      for (std::size_t r = first; r <= run; ++r) table.cells.push_back({runs[r].start, owner_of(r), 0});
+      table.cells[i] = {static_cast<std::uint32_t>(list), {crowded, crowded}};
+      table.cells.push_back({static_cast<std::uint32_t>(run - first + 1), {0, 0}});
+      for (std::size_t r = first; r <= run; ++r) table.cells.push_back({runs[r].start, {owner_of(r), 0}});
     }
     if (run + 1 != runs.size() && runs[run + 1].start == begin + width) ++run;
   }

@@ -377,7 +377,7 @@ Errc BasicRouter<Atomics>::write_records(detail::TaskState& state) {
 template <class Atomics>
 Errc BasicRouter<Atomics>::publish(const detail::TaskState& state, const Partition& partition,
                                    std::uint32_t task_count) {
-  const auto all = [](std::uint16_t place) { return Column{0, place, place}; };
+  const auto all = [](std::uint16_t place) { return Column{0, {place, place}}; };
   const auto shares = partition.shares();
   const bool serves_a_version = shares.size() > 1 || shares[0].owner != default_owner;
   AliasTable table;

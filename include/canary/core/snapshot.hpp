@@ -69,6 +69,8 @@ struct TaskView {
   std::uint32_t revision;
 
   [[nodiscard, gnu::always_inline]] Decision decide(Point point) const noexcept {
+    // One column, the commonest table: nothing but the compare waits for the point, and it is never crowded.
+    if (columns_log2 == 0) return {base + columns->owners[point >= columns->cut ? 1 : 0], point, revision};
     const std::uint16_t owner = select_column(columns, columns_log2, point);
     if (owner == crowded) [[unlikely]]
       return decide_crowded(columns, base, columns_log2, revision, point);
@@ -109,6 +111,14 @@ struct Snapshot {
   }
   static void dispose(Snapshot* snapshot) noexcept { ::operator delete(static_cast<void*>(snapshot)); }
 
+  /// The record that an entry's base names. In bytes: a record's size is 2^log2_bits, so that one mask gives its offset.
+  [[nodiscard, gnu::always_inline]] const VersionRecord* record(std::uint32_t base_and_log2) const noexcept {
+    static_assert(sizeof(VersionRecord) == std::size_t{1} << Entry::log2_bits);
+    constexpr std::uint32_t in_block = (RecordBlock::size - 1) << Entry::log2_bits;
+    const VersionRecord* block = record_blocks[base_and_log2 >> (RecordBlock::log2_size + Entry::log2_bits)];
+    return reinterpret_cast<const VersionRecord*>(reinterpret_cast<const char*>(block) + (base_and_log2 & in_block));
+  }
+
   [[nodiscard, gnu::always_inline]] TaskView view(TaskIndex task) const noexcept {
     const auto index = static_cast<std::uint32_t>(task);
     if (index >= task_count) [[unlikely]]
@@ -116,9 +126,8 @@ struct Snapshot {
     const Page* page = pages()[index >> Page::log2_size];
     const Entry& entry = page->entries[index % Page::size];
     const int columns_log2 = entry.columns_log2();
-    return {columns_log2 == 0 ? &entry.column : page->columns() + entry.column.cut,
-            record_blocks[entry.base() >> RecordBlock::log2_size] + entry.base() % RecordBlock::size, columns_log2,
-            entry.revision};
+    return {columns_log2 == 0 ? &entry.column : page->columns() + entry.column.cut, record(entry.base_and_log2),
+            columns_log2, entry.revision};
   }
 };
 static_assert(sizeof(Snapshot) % alignof(Page*) == 0);
