@@ -15,9 +15,12 @@ logs="$ROOT/build/check"
 step_dir=''   # where the running step puts its JUnit files
 
 # The steps of scripts/soak.sh can be named here too.
-STEPS=(format layers readme headers dev bare asan tsan clang release consume aarch64 fuzz model npm tidy demo)
+STEPS=(format layers readme headers dev bare asan tsan clang release bench consume aarch64 fuzz model npm tidy demo)
 
 configure_and_build() { cmake --preset "$1" "${@:2}" && cmake --build --preset "$1"; }
+run_ctest() { ctest --preset "$1" --output-junit "$step_dir/$1.xml" "${@:2}"; }
+configure_build_test() { configure_and_build "$1" && run_ctest "$@"; }
+
 # Old sanitizer runtimes lose their shadow memory to the address randomisation of new kernels.
 sanitized() {
   local plain=(env)
@@ -26,7 +29,7 @@ sanitized() {
   cmake --preset "$1" && "${plain[@]}" cmake --build --preset "$1" &&
     "${plain[@]}" ctest --preset "$1" --output-junit "$step_dir/$1.xml"
 }
-run_ctest() { ctest --preset "$1" --output-junit "$step_dir/$1.xml" "${@:2}"; }
+
 # Core and golden tests for another processor, under qemu-user.
 emulated() {
   if [ "$(uname -m)" = "$1" ]; then echo "this machine is one itself"; return 77; fi
@@ -34,7 +37,8 @@ emulated() {
   [ -d "$CANARY_DEPS_DIR/catch2-$1-linux-gnu" ] || { echo "no Catch2 v3 for $1 on offer here"; return 77; }
   configure_build_test "$1"
 }
-configure_build_test() { configure_and_build "$1" && run_ctest "$@"; }
+
+clang_here() { [ -n "$(llvm_tool clang++)" ] || { echo "no clang on this machine"; return 77; }; }
 
 step_format() { scripts/format.sh --check; }
 
@@ -51,17 +55,21 @@ step_bare() { configure_build_test bare; }
 
 step_asan() { sanitized asan; }
 
-step_tsan() { sanitized tsan; }
+step_tsan() { clang_here && sanitized tsan; }
 
-step_clang() { configure_build_test clang; }
+step_clang() { clang_here && configure_build_test clang; }
 
 step_release() { configure_build_test release; }
+
+# Not for the figures: each bench checks its own answers.
+step_bench() { bench/run.sh --quick build/release/bench; }
 
 step_consume() { tests/consume/run.sh; }
 
 step_aarch64() { emulated aarch64; }
 
-step_fuzz() { scripts/fuzz.sh 40; }
+# A bounded number of runs each; time without bound is for soak.
+step_fuzz() { clang_here && configure_build_test fuzz; }
 
 step_model() { tests/model/run.sh; }
 
@@ -75,7 +83,7 @@ step_demo() { scripts/demo.sh; }
 step_s390x() { emulated s390x; }
 step_soak() { configure_build_test soak; }
 step_soak_asan() { sanitized soak-asan; }
-step_soak_tsan() { sanitized soak-tsan; }
+step_soak_tsan() { clang_here && sanitized soak-tsan; }
 step_soak_fuzz() { scripts/fuzz.sh 1800; }
 
 attribute() { sed -n "s/^.*<testsuite.*[ \"]$1=\"\([0-9]*\)\".*$/\1/p" <<<"$2" | head -n 1; }

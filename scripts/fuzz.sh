@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# Builds the libFuzzer targets and runs each:  scripts/fuzz.sh SECONDS_PER_TARGET
+# Builds the libFuzzer targets and runs each for long:  scripts/fuzz.sh [SECONDS_PER_TARGET]
 # A target NAME starts from tests/fuzz/corpus/NAME, if there is one; what it finds on the way stays in build/.
 . "$(dirname "$0")/lib.sh"
 
-seconds="${1:-40}"
+seconds="${1:-600}"
 if [ -z "$(llvm_tool clang++)" ]; then echo "no clang on this machine"; exit 77; fi
 cmake --preset fuzz
 cmake --build --preset fuzz
@@ -14,13 +14,12 @@ for program in build/fuzz/tests/fuzz/fuzz_*; do
   name="${program##*/}"
   found="build/fuzz/found/$name"
   mkdir -p "$found"
-  seeds=()
-  for folder in "tests/fuzz/corpus/$name" "tests/fuzz/corpus/${name#fuzz_}"; do
-    if [ -d "$folder" ]; then seeds+=("$folder"); fi
-  done
-  # A fixed seed: a failure in CI is one that can be had again.
-  if "$program" -seed=20231116 -max_total_time="$seconds" -timeout=20 -rss_limit_mb=2048 -print_final_stats=1 \
-    -artifact_prefix="$found-" "$found" "${seeds[@]}"; then
+  given=()
+  if [ -d "tests/fuzz/corpus/$name" ]; then given+=("tests/fuzz/corpus/$name"); fi
+  if [ -e "tests/fuzz/${name#fuzz_}.dict" ]; then given+=("-dict=tests/fuzz/${name#fuzz_}.dict"); fi
+  # Another seed every time, unlike the bounded runs of the tests: long runs are there to find what is new.
+  if "$program" -max_total_time="$seconds" -timeout=20 -rss_limit_mb=2048 -max_len=4096 -print_final_stats=1 \
+    -artifact_prefix="$found-" "$found" "${given[@]}"; then
     echo "PASS fuzz: $name for $seconds s"
   else
     echo "FAIL fuzz: $name; the input is at $found-*"

@@ -167,6 +167,10 @@ TEST_CASE("toml faults: what the parser takes for granted never reaches it", "[a
   }
   check_one("[task.t]\nsalt = \xD2\x95\n", "f.toml:2:8: error: a character that stands in strings and comments only");
   check_one("[task.t\xD2\x95]\n", "f.toml:1:8: error: a character that stands in strings and comments only");
+  CHECK(lines_of("[task.t]\nsalt = \"\"\"a \\\n  \xD2\x95\"\"\"\n").starts_with("f.toml:2:13: error: a backslash"));
+  check_one("[task.t]\nsalt = --10\"\xD2\x95\"\n", "f.toml:2:12: error: a quote inside a word");
+  check_one("[task.t]\nsalt = 1.\"\xD2\x95\"\n", "f.toml:2:10: error: a quote inside a word");
+  CHECK(lines_of("task.\"t\".\"salt\" = 'a'\n[task.u.\"guard\"]\n") == "no fault");
   CHECK(lines_of("[task.t] # \xD2\x95\nsalt = '\xD2\x95'\n") == "no fault");
   for (const char* date : {"1979-05-27", "1979-05-27T07:32:00Z", "07:32:00", "1979-05-27Tx", "[1, 1979-05-27Tx]"}) {
     INFO(date);

@@ -7,8 +7,12 @@ template class canary::Publication<canary::detail::Snapshot>;
 template class canary::BasicRouter<canary::StdAtomics>;
 template class canary::BasicReader<canary::StdAtomics>;
 
-TEST_CASE("router: the members of a reader or a router that noexcept promises for are noexcept", "[core][router]") {
+TEST_CASE("router: deciding is noexcept, by router and by reader", "[core][router]") {
   const canary::Router router;
+  canary::Reader reader = router.reader();
+  CHECK(noexcept(reader.route(canary::Task{}, "key")));
+  CHECK(noexcept(reader.route(canary::Task{}, std::uint64_t{1})));
+  CHECK(noexcept(reader.route(canary::Task{})));
   CHECK(noexcept(router.route(canary::Task{}, "key")));
   CHECK(noexcept(router.route(canary::Task{}, std::uint64_t{1})));
   CHECK(noexcept(router.route(canary::Task{})));

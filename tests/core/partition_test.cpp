@@ -69,15 +69,17 @@ TEST_CASE("partition: weights become points by largest remainder, the lower owne
   CHECK(thirds.points_moved == ring_points - 4'295);
 }
 
-TEST_CASE("partition: a tie in the remainders goes to the lower owner", "[core][partition]") {
-  const Rebalanced four = change({}, {{4, 250'000}, {3, 250'000}, {2, 250'000}, {1, 250'000}});
-  for (const auto& [owner, points] : points_by_owner(four.partition)) CHECK(points == ring_points / 4);
-  // 500,000 ppm of an odd count of points: owner 2 has 1 ppm = 4,295 points, 4,294,963,001 are left for two equals.
-  const Partition first = change({}, {{2, 1}}).partition;
-  REQUIRE(points_by_owner(first).at(2) == 4'295);
-  const auto points = points_by_owner(change(first, {{2, 1}, {1, 499'999}, {3, 500'000}}).partition);
-  CHECK(points.at(2) == 4'295);
-  CHECK(points.at(1) + points.at(3) == ring_points - 4'295);
+TEST_CASE("partition: a tie in the remainders goes to the lower owner, in whatever order they are named",
+          "[core][partition]") {
+  // With 1 ppm = 4,295 points held by owner 9, 2^32 - 4,295 are left for 999,999 ppm. Owners 1 to 3 have a third each:
+  // 4,294,963,001 = 3 * 1,431,654,333 + 2.
+  const Partition first = change({}, {{9, 1}}).partition;
+  REQUIRE(points_by_owner(first).at(9) == 4'295);
+  const auto points = points_by_owner(change(first, {{3, 333'333}, {9, 1}, {2, 333'333}, {1, 333'333}}).partition);
+  CHECK(points.at(9) == 4'295);
+  CHECK(points.at(1) == 1'431'654'334);
+  CHECK(points.at(2) == 1'431'654'334);
+  CHECK(points.at(3) == 1'431'654'333);
 }
 
 TEST_CASE("partition: 90/10 to 75/25 moves 15 % and nobody else", "[core][partition]") {

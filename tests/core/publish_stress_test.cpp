@@ -1,9 +1,11 @@
 // The publication under threads that do their worst, with retired values poisoned and their memory used again.
+#include <algorithm>
 #include <array>
 #include <atomic>
 #include <catch2/catch_test_macros.hpp>
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <mutex>
 #include <thread>
 #include <type_traits>
@@ -35,6 +37,17 @@ class Pool {
     cell->value.store(value, std::memory_order_relaxed);
     cell->twice.store(2 * value, std::memory_order_relaxed);
     return cell;
+  }
+  /// As take(), of a certain cell that must be free.
+  Cell* take_this(Cell* cell, std::uint64_t value) {
+    {
+      const std::lock_guard guard{mutex_};
+      const auto at = std::find(free_.begin(), free_.end(), cell);
+      REQUIRE(at != free_.end());
+      free_.erase(at);
+      free_.push_back(cell);
+    }
+    return take(value);
   }
   void give_back(Cell* cell) noexcept {
     cell->value.store(poison, std::memory_order_relaxed);
@@ -129,8 +142,10 @@ TEST_CASE("publication: the same stress catches a pin that is not re-checked", "
   CHECK(bad_reads<false>(500'000'000) > 0);
 }
 
-/// Atomics that publish between the look at `current` and the pin: the very moment that the re-check is for.
+/// Atomics that let the test act between the look at `current` and the pin, the very moment that the re-check is for,
+/// and between the pin and the re-check.
 std::function<void()> before_pin;
+std::function<void()> after_pin;
 
 template <bool rechecks>
 struct Meddling {
@@ -142,26 +157,59 @@ struct Meddling {
       if constexpr (std::is_same_v<X, const void*>)
         if (before_pin) std::exchange(before_pin, nullptr)();
       Shaky<rechecks>::template atomic<X>::store(value, order);
+      if constexpr (std::is_same_v<X, const void*>)
+        if (after_pin) std::exchange(after_pin, nullptr)();
     }
   };
 };
 
 template <bool rechecks>
+using Meddled = canary::Publication<Cell, Meddling<rechecks>>;
+
+template <bool rechecks>
+void publish(Meddled<rechecks>& cells, Cell* cell) {
+  const auto lock = cells.lock();
+  cells.prepare();
+  cells.publish(cell);
+}
+
+template <bool rechecks>
 std::uint64_t value_read_across_a_publish() {
-  using Cells = canary::Publication<Cell, Meddling<rechecks>>;
-  Cells cells{pool.take(1), dispose};
-  before_pin = [&] {
-    const auto lock = cells.lock();
-    cells.prepare();
-    cells.publish(pool.take(2));
-  };
+  Meddled<rechecks> cells{pool.take(1), dispose};
+  before_pin = [&] { publish(cells, pool.take(2)); };
   return cells.read([](const Cell& cell) { return cell.value.load(std::memory_order_relaxed); });
 }
 
-TEST_CASE("publication: a publish between look and pin is noticed by the re-check, and by nothing else",
-          "[core][publish]") {
+TEST_CASE("publication: a publish between look and pin is noticed by the re-check alone", "[core][publish]") {
   CHECK(value_read_across_a_publish<true>() == 2);
   CHECK(value_read_across_a_publish<false>() == poison);
+}
+
+// A reader of `first` is about to pin an address that is freed and given to `second`, which goes, and given back to
+// `first`: the re-check passes, so `second` must not have cleared the pin on its way out.
+TEST_CASE("publication: one that goes leaves the pins of another's readers alone, whatever they name",
+          "[core][publish]") {
+  using Cells = Meddled<true>;
+  Cells first{pool.take(1), dispose};
+  Cell* const contested = pool.take(2);
+  publish(first, contested);
+  std::unique_ptr<Cells> second;
+  before_pin = [&] {
+    publish(first, pool.take(3));  // `contested` is free
+    second = std::make_unique<Cells>(pool.take_this(contested, 100), dispose);
+  };
+  after_pin = [&] {
+    second.reset();
+    publish(first, pool.take_this(contested, 4));
+  };
+  // On a thread of its own: its pin is its first.
+  std::thread{[&] {
+    first.read([&](const Cell& cell) {
+      CHECK(cell.value.load() == 4);
+      publish(first, pool.take(5));
+      CHECK(cell.value.load() == 4);
+    });
+  }}.join();
 }
 
 }  // namespace

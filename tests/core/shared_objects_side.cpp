@@ -23,6 +23,10 @@ std::size_t slots_held() {
 }
 const void* domain() { return &canary::detail::SlotDomain<canary::StdAtomics>::local(); }
 
+canary::Reader take(canary::Reader& reader) { return std::move(reader); }
+bool stand_in_is_clean() { return canary::detail::ThreadCache<canary::StdAtomics>::no_slot.pin.load() == nullptr; }
+
 }  // namespace
 
-extern "C" [[gnu::visibility("default")]] const Side canary_side{make, destroy, add, route, split, slots_held, domain};
+extern "C" [[gnu::visibility("default")]] const Side canary_side{
+    make, destroy, add, route, split, slots_held, domain, take, stand_in_is_clean};

@@ -11,4 +11,6 @@ struct Side {
   bool (*split)(canary::Router*, canary::Task, const char* model, std::uint32_t weight_ppm);
   std::size_t (*slots_held)();
   const void* (*domain)();
+  canary::Reader (*take)(canary::Reader&);  ///< moves out of it
+  bool (*stand_in_is_clean)();
 };

@@ -45,6 +45,18 @@ TEST_CASE("shared objects: two that include canary share one router", "[core][pu
   CHECK(one.slots_held() == 2);  // this thread, through either side; the others have given theirs back
   CHECK(two.slots_held() == 0);
 
+  {
+    // Moved by one side's code, used by the other's: without a slot it goes through the mutex, and pins nothing.
+    canary::Reader reader = router->reader();
+    CHECK(reader.route(task, 1).model() == one.route(router, task, 1).model());
+    canary::Reader taken = two.take(reader);
+    CHECK(reader.route(task, 1).model() == taken.route(task, 1).model());  // NOLINT(bugprone-use-after-move)
+    canary::Reader back = one.take(taken);
+    CHECK(taken.route(task, 1).model() == back.route(task, 1).model());  // NOLINT(bugprone-use-after-move)
+    CHECK(one.stand_in_is_clean());
+    CHECK(two.stand_in_is_clean());
+  }
+
   const pid_t pid = fork();
   if (pid == 0) {
     alarm(60);

@@ -99,7 +99,6 @@ constexpr Noise silence{0, 0};
 TEST_CASE("silence: the counters see an allocation and a lock that are added", "[core][silent]") {
   std::mutex mutex;
   std::shared_mutex shared;
-  CHECK(noise_of([] { std::make_unique<int>(1).reset(); }).allocations >= 0);
   int* volatile kept = nullptr;
   CHECK(noise_of([&] { kept = new int{1}; }) == Noise{1, 0});
   delete kept;
@@ -145,13 +144,14 @@ TEST_CASE("silence: deciding allocates nothing and takes no lock, also after cha
   }
 }
 
-TEST_CASE("silence: a thread's first decision takes no lock", "[core][silent]") {
+TEST_CASE("silence: a thread's first decision takes no lock of ours and allocates its exit hook at most",
+          "[core][silent]") {
   Router router;
   const Task task = router.task("t", {.default_model = "base"});
   (void)router.route(task, "k");
   Noise first{};
   std::thread{[&] { first = noise_of([&] { (void)router.route(task, "k"); }); }}.join();
-  // Attaching may let the C library allocate the record of the thread's exit hook; nothing else.
+  // For the hook the C library may also take its loader's lock, which is not counted here.
   CHECK(first.locks == 0);
   CHECK(first.allocations <= 1);
 }

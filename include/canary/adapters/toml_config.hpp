@@ -157,7 +157,7 @@ class TomlOutline {
       line_begins_ = false;
       if (nesting_ == 0) {
         starts_.push_back({line_, at_});
-        begins_value_ = false;
+        begins_value_ = in_value_ = false;
         const std::size_t first = text_.find_first_not_of(" \t", at_);
         header_ = first != std::string_view::npos && text_[first] == '[';
         if (header_ && !names_something(first + 1)) refuse("table header: expected a name");
@@ -168,6 +168,8 @@ class TomlOutline {
     if (begins_value_ && c == '}') refuse("expected a value before the brace");
     if (c != ' ' && c != '\t' && c != '\n' && c != '\r' && c != '#')
       begins_value_ = !header_ && (c == '=' || c == ',' || c == '[');
+    if (c == '=') in_value_ = true;
+    if (c == '{') in_value_ = false;
     switch (c) {
       case '\n':
         new_line();
@@ -202,12 +204,12 @@ class TomlOutline {
     ++at_;
   }
 
-  /// Where a value begins with a digit: a colon, or a dash that is no exponent's sign, makes it a date or a time.
+  /// Where a value begins with a digit: a colon or a dash behind a digit makes it a date or a time.
   void refuse_date() {
     for (std::size_t i = at_ + 1; i < text_.size() && i < at_ + 128; ++i) {
       const char c = text_[i];
-      const bool exponent = text_[i - 1] == 'e' || text_[i - 1] == 'E';
-      if (c == ':' || (c == '-' && !exponent)) return refuse("a date or time, which no key here takes");
+      const bool after_digit = text_[i - 1] >= '0' && text_[i - 1] <= '9';
+      if (after_digit && (c == ':' || c == '-')) return refuse("a date or time, which no key here takes");
       if (std::string_view{" \t\r\n,]}#"}.find(c) != std::string_view::npos) return;
     }
   }
@@ -239,13 +241,25 @@ class TomlOutline {
     header_ = false;
   }
 
+  /// True if the quote at hand goes on with a word: no string, but the parser reads a wrong word to its end first.
+  [[nodiscard]] bool inside_word() const noexcept {
+    const char before = at_ == 0 ? ' ' : text_[at_ - 1];
+    const bool letter =
+        (before >= 'A' && before <= 'Z') || (before >= 'a' && before <= 'z') || (before >= '0' && before <= '9');
+    return letter || before == '_' || before == '-' || before == '+' || (in_value_ && before == '.');
+  }
+
   void skip_string(char quote) {
+    if (inside_word()) refuse("a quote inside a word");
     const std::string_view triple = quote == '"' ? "\"\"\"" : "'''";
     const bool long_string = text_.substr(at_, 3) == triple;
     for (at_ += long_string ? 3 : 1; at_ < text_.size(); ++at_) {
       const char c = text_[at_];
       if (c == '\\' && quote == '"') {
-        ++at_;  // a line break here is counted by the escape's own round below
+        const std::size_t next = text_.find_first_not_of(" \t\r\n", at_ + 1);
+        if (next != std::string_view::npos && static_cast<unsigned char>(text_[next]) >= 0x80)
+          refuse("a backslash before a character beyond ASCII");
+        ++at_;
         if (at_ < text_.size() && text_[at_] == '\n') {
           if (!long_string) return;
           line_start_ = at_ + 1;
@@ -274,6 +288,7 @@ class TomlOutline {
   bool line_begins_ = true;
   bool header_ = false;
   bool begins_value_ = false;  // what comes next is a value, not a key
+  bool in_value_ = false;
   std::optional<std::size_t> too_deep_;
   std::optional<Refusal> refusal_;
 };
@@ -457,7 +472,7 @@ inline void ConfigReader::section(const Node& node, const std::string& where, st
       known->read(value);
       continue;
     }
-    if (name.starts_with(TomlReader::unreadable)) continue;
+    if (broken_ && name.starts_with(TomlReader::unreadable)) continue;
     if (where.starts_with("task.") && value.is_table() && where.find('.', 5) == std::string::npos) {
       const std::string whole = where.substr(5) + '.' + shown(name, 64);
       faults_.add(key.source(), "unknown table " + in_quotes(name) + " in " + where,
@@ -477,7 +492,7 @@ inline void ConfigReader::each_table(
   if (tables == nullptr) return wrong_type(node, "tables [" + where + ".NAME]");
   std::vector<std::pair<const toml::key*, const toml::table*>> in_file_order;
   for (const auto& [key, value] : *tables) {
-    if (key.str().starts_with(TomlReader::unreadable)) continue;
+    if (broken_ && key.str().starts_with(TomlReader::unreadable)) continue;
     if (const toml::table* table = value.as_table())
       in_file_order.emplace_back(&key, table);
     else

@@ -5,7 +5,7 @@
 // nothing else: the points that change hands are half the sum of |change|, and no assignment could do with fewer. Among
 // all such moves it picks those that keep the compiled table small. The price is that a partition has history.
 //
-// Source  Brooks et al. on minimal movement in consistent hashing; the placement is ours,
+// Source  docs/decisions/0003-partition.md
 // docs/decisions/0003-partition.md
 #pragma once
 
@@ -102,7 +102,7 @@ struct Rebalanced {
 /// Input   wanted weights in any order, no owner twice, at most 1,000,000 ppm; the default takes what they leave.
 /// Output  an owner of unchanged weight keeps every point; the others share the rest by largest remainder.
 /// Errors  std::bad_alloc only.
-/// Cost    microseconds for the few versions of daily use, milliseconds at a thousand.
+/// Cost    microseconds for a few versions, milliseconds at a hundred, a tenth of a second at a thousand.
 [[nodiscard]] Rebalanced rebalance(const Partition& before, std::span<const WantedShare> wanted);
 
 // ---------------------------------------------------------------------------------------------------------------------

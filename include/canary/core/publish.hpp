@@ -56,7 +56,7 @@ struct alignas(64) Slot {
   typename Atomics::template atomic<Holder> holder{Holder::nobody};
   typename Atomics::template atomic<std::uint64_t> publication{vacated};
   Slot* next_of_thread = nullptr;  // owner thread only
-  const void* domain = nullptr;    // owner thread only
+  const void* domain = nullptr;    // owner thread only; null in a slot that only stands in for one
 };
 
 template <class Atomics>
@@ -75,7 +75,8 @@ struct ForkLock {
 template <class Atomics>
 struct ThreadCache;
 
-/// All slots of one shared object. Never destroyed: threads may end after every static is gone.
+/// All slots of one shared object. Never destroyed: threads may end after every static is gone. A shared object that
+/// made a publication must stay loaded as long as threads that read it live.
 template <class Atomics>
 class SlotDomain {
  public:
@@ -163,7 +164,7 @@ class SlotDomain {
   [[nodiscard]] SlotType* claim_beyond(Holder holder) noexcept {
     auto* link = &beyond_;
     for (;;) {
-      auto* block = link->load(std::memory_order_acquire);
+      auto* block = link->load(std::memory_order_seq_cst);  // (6)
       if (!block) {
         auto* made = new (std::nothrow) SlotBlock<Atomics>;  // never freed: a domain keeps what it once needed
         if (!made) return nullptr;
@@ -291,7 +292,9 @@ class Publication {
     domain_.delist(lock_);
     T* last = current_.load(std::memory_order_relaxed);
     domain_.for_each_slot([&](SlotType& slot) {
-      // By value: the slot may belong to another router by now, and no other router's snapshot has this address yet.
+      // Only this publication's: another's reader may be about to pin, and re-check, an address that is ours by now.
+      if (slot.publication.load(std::memory_order_relaxed) != id_) return;
+      // By value: its thread may end meanwhile, and the slot go to another publication.
       const void* pinned = slot.pin.load(std::memory_order_relaxed);
       if (pinned == last || std::find(retired_.begin(), retired_.end(), pinned) != retired_.end())
         slot.pin.compare_exchange_strong(pinned, nullptr, std::memory_order_relaxed);
@@ -303,7 +306,8 @@ class Publication {
   }
 
   /// Runs use(snapshot, args...) on the current snapshot, which stays alive meanwhile. Everything is passed by value:
-  /// a capture by reference would force it out of registers.
+  /// a capture by reference would force it out of registers. `use` must not read the same publication again: after a
+  /// change that would let go of the snapshot it works on.
   /// Cost    wait-free while nothing is published; a publication inside a re-pin costs one more turn.
   template <class Use, class... Args>
   [[gnu::always_inline]] decltype(auto) read(Use use, Args... args) const noexcept {
@@ -311,8 +315,9 @@ class Publication {
     // (1) acquire: pairs with (4). Whoever sees a publication sees what its publisher did before. The contents do not
     // hang on it: what is used is pinned, and every pin has passed (3).
     const T* seen = current_.load(std::memory_order_acquire);
-    // Whose slot it is need not be asked. A slot that pins `seen` keeps it alive; were it another publication's, there
-    // would be two living snapshots at one address. A publication that goes clears its pins before it frees.
+    // Whose slot it is need not be asked. A pin that has passed (3) keeps its snapshot alive; were it another
+    // publication's, there would be two living snapshots at one address. A publication that goes clears its own slots'
+    // pins before it frees.
     if (slot->pin.load(std::memory_order_relaxed) == seen) [[likely]]
       return use(*seen, args...);
     return read_after_change(use, args...);
@@ -347,6 +352,7 @@ class Publication {
   /// Pins what is current.
   const T* pin(SlotType& slot) const noexcept {
     const T* seen = current_.load(std::memory_order_acquire);
+    if (slot.pin.load(std::memory_order_relaxed) == seen) return seen;  // another publication took the thread's way
     for (;;) {
       // (2) seq_cst: pairs with (5). Either the writer's scan sees this pin, or (3) sees the writer's swap.
       slot.pin.store(seen, std::memory_order_seq_cst);
@@ -363,9 +369,12 @@ class Publication {
     if (cache.exited) return read_once(use, args...);
     SlotType* slot = cache.slots[way_];
     if (!is_mine(*slot)) slot = cache.slots[way_] = attached_slot(cache);
-    if (slot == &Cache::no_slot) return read_locked(use, args...);
+    if (stands_in(*slot)) return read_locked(use, args...);
     return use(*pin(*slot), args...);
   }
+
+  /// By its domain, not its address: each shared object has a stand-in of its own.
+  [[nodiscard]] static bool stands_in(const SlotType& slot) noexcept { return slot.domain == nullptr; }
 
   [[nodiscard]] bool is_mine(const SlotType& slot) const noexcept {
     return slot.domain == &domain_ && slot.publication.load(std::memory_order_relaxed) == id_;
@@ -439,10 +448,13 @@ class Publication<T, Atomics>::Reader {
  public:
   explicit Reader(const Publication& publication) noexcept
       : publication_{&publication}, slot_{publication.domain_.claim(detail::Holder::handle)} {
-    if (slot_ == nullptr)
+    Domain::watch_forks();
+    if (slot_ == nullptr) {
       slot_ = &Cache::no_slot;
-    else
-      slot_->publication.store(publication.id_, std::memory_order_relaxed);
+      return;
+    }
+    slot_->domain = &publication.domain_;
+    slot_->publication.store(publication.id_, std::memory_order_relaxed);
   }
   Reader(Reader&& other) noexcept
       : publication_{other.publication_}, slot_{std::exchange(other.slot_, &Cache::no_slot)} {}
@@ -452,7 +464,7 @@ class Publication<T, Atomics>::Reader {
     return *this;
   }
   ~Reader() {
-    if (slot_ != &Cache::no_slot) Domain::give_back(*slot_);
+    if (!stands_in(*slot_)) Domain::give_back(*slot_);
   }
 
   /// As Publication::read(). A reader that found no slot, or was moved from, goes through the writer's mutex.
@@ -467,7 +479,7 @@ class Publication<T, Atomics>::Reader {
  private:
   template <class Use, class... Args>
   [[gnu::noinline, gnu::cold]] decltype(auto) read_after_change(Use use, Args... args) noexcept {
-    if (slot_ == &Cache::no_slot) return publication_->read_locked(use, args...);
+    if (stands_in(*slot_)) return publication_->read_locked(use, args...);
     return use(*publication_->pin(*slot_), args...);
   }
 

@@ -20,6 +20,21 @@ namespace canary::detail {
 /// Texts that stay where they are, each followed by a zero byte.
 class TextArena {
  public:
+  /// Where the next text will stand.
+  struct Mark {
+    std::size_t blocks;
+    char* next;
+    std::size_t left;
+  };
+  [[nodiscard]] Mark mark() const noexcept { return {blocks_.size(), next_, left_}; }
+
+  /// Forgets every text kept since, which nobody may have seen.
+  void rewind(const Mark& mark) noexcept {
+    blocks_.erase(blocks_.begin() + static_cast<std::ptrdiff_t>(mark.blocks), blocks_.end());
+    next_ = mark.next;
+    left_ = mark.left;
+  }
+
   /// A lasting copy of the parts, joined. May throw std::bad_alloc.
   [[nodiscard]] std::string_view keep(std::string_view text, std::string_view tail = {}) {
     const std::size_t size = text.size() + tail.size();

@@ -33,7 +33,8 @@ template <class Atomics>
 class BasicReader;
 
 /// Decides which version answers a request.
-/// Cost    2 KiB copied per change and 16 bytes + 32 a version per task; the first read of a thread attaches it.
+/// Cost    a page of 2.6 KB copied per change; 16 bytes and 32 a version per task. A thread's first read attaches it: the
+/// C library may take its loader's lock and allocate once for the exit hook.
 template <class Atomics = StdAtomics>
 class BasicRouter {
  public:
@@ -85,7 +86,7 @@ class BasicRouter {
 
   /// Finds the task, or adds it with these options; for a task that is there they are left alone (see configure()).
   /// Errors  an empty Task for a name outside [A-Za-z0-9_.-]{1,128}, and when nothing more fits; it routes to fallback.
-  /// Cost    a microsecond or two; once, at start-up.
+  /// Cost    a few microseconds; once, at start-up.
   [[nodiscard]] Task task(std::string_view name, const TaskOptions& options = {}) noexcept;
 
   /// Finds the task; an empty one if there is none.
@@ -98,7 +99,7 @@ class BasicRouter {
   /// Gives the task's versions these shares and moves the fewest keys from what stood before. Versions left out go
   /// to 0; what the shares leave over goes to the task's default.
   /// Errors  see Errc; nothing has changed then.
-  /// Cost    microseconds for a few versions, milliseconds at hundreds.
+  /// Cost    microseconds for a few versions, milliseconds at a hundred, a tenth of a second at a thousand.
   SplitResult set_split(Task task, std::span<const VersionShare> shares) noexcept;
   SplitResult set_split(Task task, std::initializer_list<VersionShare> shares) noexcept {
     return set_split(task, std::span{shares.begin(), shares.size()});

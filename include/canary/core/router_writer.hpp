@@ -58,28 +58,48 @@ inline constexpr std::size_t longest_text = 0xFFFF;  // sizes in a VersionRecord
           reason};
 }
 
-/// Puts a split back as it was unless the change went through.
-class SplitUndo {
+/// Puts a task and the texts back as they were unless the change went through.
+class Undo {
  public:
-  explicit SplitUndo(TaskState& state) : state_{&state}, had_split_{state.split != nullptr} {
-    if (!had_split_) state.split = std::make_unique<Split>();
-    known_ = state.split->versions.size();
-  }
-  SplitUndo(const SplitUndo&) = delete;
-  SplitUndo& operator=(const SplitUndo&) = delete;
-  ~SplitUndo() {
+  Undo(TaskState& state, TextArena& texts)
+      : state_{&state},
+        texts_{texts},
+        mark_{texts.mark()},
+        default_model_{state.default_model},
+        forced_model_{state.forced_model},
+        forced_id_{state.forced_id},
+        records_{state.records},
+        revision_{state.revision},
+        had_split_{state.split != nullptr},
+        known_{had_split_ ? state.split->versions.size() : 0} {}
+  Undo(const Undo&) = delete;
+  Undo& operator=(const Undo&) = delete;
+  ~Undo() {
     if (state_ == nullptr) return;
+    state_->default_model = default_model_;
+    state_->forced_model = forced_model_;
+    state_->forced_id = forced_id_;
+    state_->records = records_;
+    state_->revision = revision_;
     if (had_split_)
       state_->split->forget_after(known_);
     else
       state_->split.reset();
+    texts_.rewind(mark_);
   }
   void keep() noexcept { state_ = nullptr; }
 
  private:
   TaskState* state_;
+  TextArena& texts_;
+  TextArena::Mark mark_;
+  std::string_view default_model_;
+  std::string_view forced_model_;
+  std::string_view forced_id_;
+  RecordRange records_;
+  std::uint32_t revision_;
   bool had_split_;
-  std::size_t known_ = 0;
+  std::size_t known_;
 };
 
 }  // namespace detail
@@ -226,13 +246,17 @@ Errc BasicRouter<Atomics>::add_task(std::string_view name, const TaskOptions& op
   names_.reserve_one(tasks_);
   if (tasks_.size() == tasks_.capacity()) tasks_.reserve(std::max<std::size_t>(16, tasks_.size() * 2));
 
-  tasks_.emplace_back();
   struct Undo {
-    boost::container::vector<detail::TaskState>* tasks;
+    BasicRouter* router;
+    detail::TextArena::Mark mark = router->texts_.mark();
     ~Undo() {
-      if (tasks != nullptr) tasks->pop_back();
+      if (router == nullptr) return;
+      router->tasks_.pop_back();
+      router->texts_.rewind(mark);
     }
-  } undo{&tasks_};
+  };
+  tasks_.emplace_back();
+  Undo undo{this};
   detail::TaskState& state = tasks_.back();
   state.name = texts_.keep(name);
   state.default_id = texts_.keep(name, "@default");
@@ -240,7 +264,7 @@ Errc BasicRouter<Atomics>::add_task(std::string_view name, const TaskOptions& op
   set_options(state, options);
   if (const Errc error = write_records(state); error != Errc::ok) return error;
   if (const Errc error = publish(state, Partition{}, index + 1); error != Errc::ok) return error;
-  undo.tasks = nullptr;
+  undo.router = nullptr;
   names_.insert(state.name, index);
   added = Task{static_cast<TaskIndex>(index), state.seed};
   return Errc::ok;
@@ -257,23 +281,12 @@ template <class Atomics>
 Errc BasicRouter<Atomics>::change_options(detail::TaskState& state, const TaskOptions& options) {
   if (const Errc error = detail::check_options(options); error != Errc::ok) return error;
   if (!options.salt.empty() && seed_of(options.salt) != state.seed) return Errc::salt_fixed;
-  struct Undo {
-    detail::TaskState* state;
-    std::string_view default_model = state->default_model;
-    std::string_view forced_model = state->forced_model;
-    detail::RecordRange records = state->records;
-    ~Undo() {
-      if (state == nullptr) return;
-      state->default_model = default_model;
-      state->forced_model = forced_model;
-      state->records = records;
-    }
-  } undo{&state};
+  detail::Undo undo{state, texts_};
   set_options(state, options);
   if (const Errc error = write_records(state); error != Errc::ok) return error;
-  const Errc error =
-      publish(state, state.split ? state.split->partition : Partition{}, publication_.writers().task_count);
-  if (error == Errc::ok) undo.state = nullptr;
+  const std::uint32_t tasks = publication_.writers().task_count;
+  const Errc error = publish(state, state.split ? state.split->partition : Partition{}, tasks);
+  if (error == Errc::ok) undo.keep();
   return error;
 }
 
@@ -281,18 +294,15 @@ template <class Atomics>
 Errc BasicRouter<Atomics>::change_split(detail::TaskState& state, std::span<const VersionShare> shares,
                                         SplitResult& result) {
   if (const Errc error = detail::check_shares(shares); error != Errc::ok) return error;
-  detail::SplitUndo undo{state};
+  detail::Undo undo{state, texts_};
+  if (!state.split) state.split = std::make_unique<detail::Split>();
   Wanted wanted;
   if (const Errc error = resolve(state, shares, wanted); error != Errc::ok) return error;
   Rebalanced to = rebalance(state.split->partition, {wanted.data(), wanted.size()});
-  const detail::RecordRange records_before = state.records;
   if (const Errc error = write_records(state); error != Errc::ok) return error;
   ++state.revision;
-  if (const Errc error = publish(state, to.partition, publication_.writers().task_count); error != Errc::ok) {
-    --state.revision;
-    state.records = records_before;
+  if (const Errc error = publish(state, to.partition, publication_.writers().task_count); error != Errc::ok)
     return error;
-  }
   undo.keep();
   state.split->partition = std::move(to.partition);
   result.revision = state.revision;

@@ -27,7 +27,7 @@ struct Entry {
 };
 static_assert(sizeof(Entry) == 16, "four tasks to a cache line: at 100,000 tasks density is all");
 
-/// 128 tasks, then the columns of those that need more than one. A page costs 2 KiB to copy, and a million tasks make
+/// 128 tasks, then the columns of those that need more than one. A page costs 2.6 KB to copy, and a million tasks make
 /// 7,813 of them, so that neither the page nor the list of pages dominates a change.
 struct alignas(64) Page {
   static constexpr std::uint32_t log2_size = 7;
@@ -132,7 +132,7 @@ struct Snapshot {
 };
 static_assert(sizeof(Snapshot) % alignof(Page*) == 0);
 
-/// One task's new entry. `cells` is null at k = 0.
+/// One task's new entry; at k = 0 it counts no cells.
 struct EntryChange {
   std::uint32_t index;
   Entry entry;

@@ -38,7 +38,7 @@ struct Split {
   }
 
   Owner add(Version version) {
-    versions.push_back(version);
+    versions.push_back(version);  // first: forget_after() counts these
     const auto owner = static_cast<Owner>(versions.size());
     by_id.emplace(version.id, owner);
     by_model.emplace(version.model, owner);
