@@ -53,7 +53,7 @@ step_dev() { configure_build_test dev -LE model; }
 
 step_bare() { configure_build_test bare; }
 
-step_asan() { sanitized asan; }
+step_asan() { clang_here && sanitized asan; }
 
 step_tsan() { clang_here && sanitized tsan; }
 
@@ -82,7 +82,7 @@ step_demo() { scripts/demo.sh; }
 # Long runs, by scripts/soak.sh alone.
 step_s390x() { emulated s390x; }
 step_soak() { configure_build_test soak; }
-step_soak_asan() { sanitized soak-asan; }
+step_soak_asan() { clang_here && sanitized soak-asan; }
 step_soak_tsan() { clang_here && sanitized soak-tsan; }
 step_soak_fuzz() { scripts/fuzz.sh 1800; }
 
