@@ -243,6 +243,8 @@ TEST_CASE("toml faults: secrets are refused, and never shown", "[adapters][toml]
            "[task.t]\n[provider.openai]\napi_key = \"" + secret + "\n",
            "[task.t]\n[provider.openai]\napi_key = ['" + secret + "'\n",
            "[task.t]\n[provider.openai]\nkind = '" + secret + "'\n",
+           "[task.t]\n[provider.openai]\nkind = 'openai'\nbase_url = 'https://h/x?api-key=" + secret + "'\n",
+           "[task.t]\n[store]\nurl = 'postgresql://u@h/db?sslmode=require&Password=" + secret + "'\n",
            "[task.t]\n[provider.openai]\nbase_url = 'https://u:" + secret + "@host/'\n",
            "[task.t]\n[provider.openai]\nbase_url = '" + secret + "'\n",
            "[task.t]\n[store]\nurl = 'postgresql://u:" + secret + "@host/db'\n",
@@ -300,7 +302,9 @@ TEST_CASE("toml faults: the guard's numbers are checked", "[adapters][toml]") {
   check_one("[task.t.guard]\nalpha_advance = 0\n",
             "f.toml:2:17: error: out of range; expected a probability above 0, up to 0.5");
   check_one("[task.t.guard]\nalpha_advance = nan\n",
-            "f.toml:2:17: error: out of range; expected a number of 0 or more");
+            "f.toml:2:17: error: out of range; expected a probability above 0, up to 0.5");
+  check_one("[[task.t.guard.metric]]\nname = 'a'\nmargin = 2e9\n",
+            "f.toml:3:10: error: out of range; expected a number from 0 to 1000000000");
   check_one("[[task.t.guard.metric]]\nname = 'a'\nadvance_margin = [1, 2]\n",
             "f.toml:3:18: error: advance_margin has 2 numbers for 5 steps below 100 %; give one number for each such "
             "step, or one for all");

@@ -159,3 +159,34 @@ TEST_CASE("bad input: a key file that cannot be read says why", "[cli][bad]") {
   CHECK(exit == 5);
   CHECK(text_of(error.at("message")) == ".: cannot be read: Is a directory");
 }
+
+TEST_CASE("bad input: nothing that a terminal would obey comes back in a message", "[cli][bad]") {
+  const ConfiguredPlace place;
+  const std::string escape = "\x1b[31m\xC2\x9B";
+  using Arguments = std::vector<std::string>;
+  for (const Arguments& arguments :
+       {Arguments{"route", "no" + escape + "task", "u"}, Arguments{"route", "checks", "--keys", escape},
+        Arguments{"--config", escape, "route", "checks", "u"}, Arguments{"route", "--" + escape},
+        Arguments{"init", "."}, Arguments{escape}}) {
+    const Answer answer = place.run(arguments);
+    CHECK(answer.exit != 0);
+    CHECK_FALSE(has(answer.err, "\x1b"));
+    CHECK_FALSE(has(answer.err, "\xC2\x9B"));
+  }
+}
+
+TEST_CASE("bad input: a failure keeps its exit code when nobody reads the results any more", "[cli][bad]") {
+  const ConfiguredPlace place;
+  for (const char* flag : {"", "--json "}) {
+    // Opened for both, then for writing, then the reading end closed: a pipe that nobody reads, without a race.
+    const Answer direct = place.shell("mkfifo p; exec 4<>p 5>p 4<&-; $CANARY " + std::string{flag} +
+                                      "route nowhere u >&5 2>/dev/null; echo code $?; rm p");
+    CHECK(has(direct.out, "code 3"));
+  }
+}
+
+TEST_CASE("bad input: an empty --config is a mistake, an empty CANARY_CONFIG is none", "[cli][bad]") {
+  const ConfiguredPlace place;
+  CHECK(place.run({"--config", "", "route", "checks", "u"}).exit == 2);
+  CHECK(place.run({"route", "checks", "u"}, {}, {{"CANARY_CONFIG", ""}}).exit == 0);
+}

@@ -17,8 +17,9 @@
 
 namespace {
 
-constinit thread_local int allocations = 0;
-constinit thread_local int locks = 0;
+// Volatile: a compiler knows malloc and operator new, and that the library's own touch no variable of ours.
+constinit thread_local volatile int allocations = 0;
+constinit thread_local volatile int locks = 0;
 
 template <class Function>
 Function* next(const char* name) {
@@ -34,19 +35,19 @@ void* __libc_realloc(void*, std::size_t);
 void* __libc_memalign(std::size_t, std::size_t);
 
 void* malloc(std::size_t size) {
-  ++allocations;
+  allocations = allocations + 1;
   return __libc_malloc(size);
 }
 void* calloc(std::size_t count, std::size_t size) {
-  ++allocations;
+  allocations = allocations + 1;
   return __libc_calloc(count, size);
 }
 void* realloc(void* memory, std::size_t size) {
-  ++allocations;
+  allocations = allocations + 1;
   return __libc_realloc(memory, size);
 }
 void* memalign(std::size_t alignment, std::size_t size) {
-  ++allocations;
+  allocations = allocations + 1;
   return __libc_memalign(alignment, size);
 }
 void* aligned_alloc(std::size_t alignment, std::size_t size) { return memalign(alignment, size); }
@@ -55,22 +56,22 @@ int posix_memalign(void** memory, std::size_t alignment, std::size_t size) {
   return *memory == nullptr;
 }
 int pthread_mutex_lock(pthread_mutex_t* mutex) noexcept {
-  ++locks;
+  locks = locks + 1;
   static auto* const real = next<int(pthread_mutex_t*)>("pthread_mutex_lock");
   return real(mutex);
 }
 int pthread_mutex_trylock(pthread_mutex_t* mutex) noexcept {
-  ++locks;
+  locks = locks + 1;
   static auto* const real = next<int(pthread_mutex_t*)>("pthread_mutex_trylock");
   return real(mutex);
 }
 int pthread_rwlock_rdlock(pthread_rwlock_t* lock) noexcept {
-  ++locks;
+  locks = locks + 1;
   static auto* const real = next<int(pthread_rwlock_t*)>("pthread_rwlock_rdlock");
   return real(lock);
 }
 int pthread_spin_lock(pthread_spinlock_t* lock) noexcept {
-  ++locks;
+  locks = locks + 1;
   static auto* const real = next<int(pthread_spinlock_t*)>("pthread_spin_lock");
   return real(lock);
 }

@@ -96,7 +96,9 @@ void add_init(CLI::App& root, Context& context) {
     write_new(path);
     if (context.json)
       return write_document(context.out, boost::json::object{{"created", boost::json::array{json_text(path)}}});
-    context.out.write("created " + path + '\n');
+    std::string line = "created ";
+    append_visible(line, path);
+    context.out.write(line + '\n');
   });
 }
 

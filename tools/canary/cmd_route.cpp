@@ -152,7 +152,7 @@ void run(Context& context, const RouteOptions& options) {
     return route_all(session, keys, lines);
   }
   KeySource source{options.source};
-  Progress progress;
+  Progress progress{Progress::Results::stream};
   std::uint64_t count = 0;
   lines.heading();
   for (const auto* keys = &source.next(); !keys->empty(); keys = &source.next()) {

@@ -224,7 +224,7 @@ void run(Context& context, const SimulateOptions& options) {
     warn("every key gets the model in " + std::string{session.forced_by()} + ": it overrides both splits");
   KeySource source{options.source};
   {
-    Progress progress;
+    Progress progress{Progress::Results::at_end};
     for (const auto* keys = &source.next(); !keys->empty(); keys = &source.next()) {
       trial.route(*keys);
       progress.update(trial.keys(), source.bytes_read(), source.bytes_total());

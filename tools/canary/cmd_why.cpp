@@ -40,7 +40,12 @@ json::value set_by(const Session& session, const Decision& decision) {
                    {"at", nullptr},
                    {"actor", nullptr},
                    {"action", "config"},
-                   {"note", json_text(session.config_file)}};
+                   {"note", json_text(session.config_file)},
+                   {"before", json::array{}},
+                   {"after", json::array{}},
+                   {"points_moved", 0},
+                   {"points_minimum", 0},
+                   {"evidence", nullptr}};
   if (!session.forced_by().empty()) {
     row["action"] = "environment";
     row["note"] = json_text(session.forced_by());
@@ -55,7 +60,6 @@ json::value set_by(const Session& session, const Decision& decision) {
   row["after"] = std::move(after);
   row["points_moved"] = session.split.points_moved;
   row["points_minimum"] = session.split.points_minimum;
-  row["evidence"] = nullptr;
   return row;
 }
 

@@ -11,7 +11,12 @@ constexpr char mark = '\x01';
 
 void add_global_options(CLI::App& app, Context& context) {
   app.add_option_function<std::string>(
-         "--config", [&context](const std::string& file) { context.config_file = unprotect(file); },
+         "--config",
+         [&context](const std::string& file) {
+           context.config_file = unprotect(file);
+           // An unset variable of a script, not a wish for the default.
+           if (context.config_file.empty()) throw Failure{Exit::usage, "--config names no file", "leave it out"};
+         },
          "Configuration file (default: $CANARY_CONFIG, else ./canary.toml)")
       ->type_name("FILE");
   app.add_flag("--json", context.json, "Results and errors as JSON, one document, or one a line where noted");

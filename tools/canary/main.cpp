@@ -68,6 +68,17 @@ Failure usage_failure(const CLI::App& root, const CLI::ParseError& error, const 
   return {Exit::usage, error.what(), help};
 }
 
+/// A message as a terminal may have it: it can quote arguments and file names.
+std::string visible_lines(std::string_view text) {
+  std::string out;
+  for (std::size_t end; (end = text.find('\n')) != std::string_view::npos; text.remove_prefix(end + 1)) {
+    append_visible(out, text.substr(0, end));
+    out += '\n';
+  }
+  append_visible(out, text);
+  return out;
+}
+
 int report(Context& context, const Failure& failure) {
   if (context.json) {
     json::object error{{"code", json_text(to_string(failure.exit))},
@@ -86,12 +97,15 @@ int report(Context& context, const Failure& failure) {
     context.out.flush();
     return static_cast<int>(failure.exit);
   }
-  context.out.flush();  // the results so far come first
+  try {
+    context.out.flush();         // the results so far come first
+  } catch (const ReaderGone&) {  // nobody reads them; the error is still told
+  }
   std::string text;
   const bool located = !failure.faults.empty();  // such lines say `error:` themselves
   if (!located) text += coloured(STDERR_FILENO, "1;31", "error:") + ' ';
-  text += failure.what();
-  if (!failure.hint.empty()) text += '\n' + coloured(STDERR_FILENO, "1", "hint:") + ' ' + failure.hint;
+  text += visible_lines(failure.what());
+  if (!failure.hint.empty()) text += '\n' + coloured(STDERR_FILENO, "1", "hint:") + ' ' + visible_lines(failure.hint);
   std::fputs((text + '\n').c_str(), stderr);
   return static_cast<int>(failure.exit);
 }
@@ -102,6 +116,8 @@ int end(Context& context, const Failure& failure) {
     return report(context, failure);
   } catch (const Failure& second) {
     std::fprintf(stderr, "error: %s\n", second.what());
+    return static_cast<int>(failure.exit);
+  } catch (const ReaderGone&) {
     return static_cast<int>(failure.exit);
   }
 }

@@ -122,9 +122,7 @@ void append_visible(std::string& to, std::string_view text) {
   for (std::size_t at = 0; at < text.size();) {
     const std::size_t length = utf8_sequence(text.substr(at));
     const auto byte = static_cast<unsigned char>(text[at]);
-    const bool control =
-        byte < 0x20 || byte == 0x7F || (byte == 0xC2 && length == 2 && static_cast<unsigned char>(text[at + 1]) < 0xA0);
-    if (length == 0 || control) {
+    if (length == 0 || is_control(text.substr(at))) {
       (((to += "\\x") += hex_digits[byte >> 4]) += hex_digits[byte & 15]);
       ++at;
       continue;

@@ -2,10 +2,9 @@
 
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstdio>
-#include <cstdlib>
 #include <string>
-#include <string_view>
 
 #include "output.hpp"
 
@@ -13,10 +12,10 @@ namespace canary::cli {
 
 using namespace std::chrono_literals;
 
-Progress::Progress() : next_{Clock::now() + 1s} {
-  const char* term = std::getenv("TERM");
-  watched_ = ::isatty(STDERR_FILENO) == 1 && term != nullptr && std::string_view{term} != "dumb";
-}
+// Not into the middle of results that go to the same terminal.
+Progress::Progress(Results results)
+    : next_{Clock::now() + 1s},
+      watched_{wants_colour(STDERR_FILENO) && !(results == Results::stream && ::isatty(STDOUT_FILENO) == 1)} {}
 
 Progress::~Progress() {
   if (shown_) std::fputs("\r\x1b[K", stderr);

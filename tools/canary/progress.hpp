@@ -7,10 +7,11 @@
 
 namespace canary::cli {
 
-/// Silent for the first second, on anything but a terminal, and with TERM=dumb.
+/// Silent for the first second, on anything but a terminal, with NO_COLOR and with TERM=dumb.
 class Progress {
  public:
-  Progress();
+  enum class Results { stream, at_end };  ///< when the command prints what it found
+  explicit Progress(Results results);
   Progress(const Progress&) = delete;
   Progress& operator=(const Progress&) = delete;
   ~Progress();  ///< wipes the line
@@ -20,8 +21,8 @@ class Progress {
  private:
   using Clock = std::chrono::steady_clock;
   bool shown_ = false;
-  bool watched_;
   Clock::time_point next_;
+  bool watched_;
 };
 
 }  // namespace canary::cli

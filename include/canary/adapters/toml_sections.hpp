@@ -28,6 +28,21 @@
 
 namespace canary::detail {
 
+/// True if a URL's query has a parameter that by its name holds a secret.
+[[nodiscard]] inline bool asks_for_secret(std::string_view url) {
+  const std::size_t query = url.find('?');
+  if (query == std::string_view::npos) return false;
+  std::string names;
+  bool in_name = true;
+  for (const char c : url.substr(query + 1)) {
+    if (c == '&' || c == ';' || c == '=') in_name = c != '=';
+    if (in_name) names += c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
+  }
+  for (const std::string_view secret : {"password", "passwd", "secret", "token", "key", "signature"})
+    if (names.find(secret) != std::string::npos) return true;
+  return false;
+}
+
 /// toml::table -> Config: one table of keys per section.
 class ConfigReader {
  public:
@@ -181,6 +196,9 @@ inline void ConfigReader::store(const Node& node) {
                                         authority.find('@') != std::string_view::npos) {
                                faults_.add(n.source(), "a password in the store's URL",
                                            "secrets are never in the file: use PGPASSWORD or ~/.pgpass");
+                             } else if (postgres && asks_for_secret(url)) {
+                               faults_.add(n.source(), "a password in the store's URL",
+                                           "secrets are never in the file: use PGPASSWORD or ~/.pgpass");
                              } else if (url == "memory:" || postgres) {
                                config_.store.url = url;
                              } else {
@@ -237,8 +255,8 @@ inline void ConfigReader::provider(std::string_view name, const toml::table& tab
               const bool http = url.starts_with("https://") || url.starts_with("http://");
               const std::size_t host = url.find("://") + 3;
               if (!http) return faults_.add(n.source(), "not a URL", "expected https://HOST/PATH");
-              if (url.find('@') < url.find('/', host))
-                return faults_.add(n.source(), "a user or password in the URL",
+              if (url.find('@') < url.find('/', host) || asks_for_secret(url))
+                return faults_.add(n.source(), "a user, password or key in the URL",
                                    "secrets are never in the file: use api_key_env");
               to.base_url = std::move(url);
             }},
@@ -483,9 +501,10 @@ inline void ConfigReader::count(const Node& node, std::uint32_t least, std::uint
 inline bool ConfigReader::number(const Node& node, double least, double most, double& target) {
   const std::optional<double> value = node.is_number() ? node.value<double>() : std::nullopt;
   if (!value) return wrong_type(node, "a number"), false;
-  if (!(*value >= least && *value <= most)) {  // NaN fails both
+  if (!(*value >= least && *value <= most)) {  // NaN too
     faults_.add(node.source(), "out of range",
-                "expected a number of " + std::to_string(static_cast<long long>(least)) + " or more");
+                "expected a number from " + std::to_string(static_cast<long long>(least)) + " to " +
+                    std::to_string(static_cast<long long>(most)));
     return false;
   }
   target = *value;
@@ -493,11 +512,11 @@ inline bool ConfigReader::number(const Node& node, double least, double most, do
 }
 
 inline void ConfigReader::open_odds(const Node& node, double& target) {
-  double value = 0;
-  if (!number(node, 0, 1e9, value)) return;
-  if (value <= 0 || value > 0.5)
+  const std::optional<double> value = node.is_number() ? node.value<double>() : std::nullopt;
+  if (!value) return wrong_type(node, "a number");
+  if (!(*value > 0 && *value <= 0.5))  // NaN fails both
     return faults_.add(node.source(), "out of range", "expected a probability above 0, up to 0.5");
-  target = value;
+  target = *value;
 }
 
 /// Percent as an integer or a decimal, exactly.

@@ -25,7 +25,8 @@ namespace detail {
   std::string out;
   for (std::size_t at = 0; at < text.size() && at < most;) {
     const std::size_t length = std::max<std::size_t>(1, utf8_sequence(text.substr(at)));
-    const bool plain = length > 1 || (text[at] >= ' ' && text[at] <= '~');
+    const bool plain =
+        !is_control(text.substr(at, length)) && (length > 1 || static_cast<unsigned char>(text[at]) < 0x80);
     out += plain ? text.substr(at, length) : std::string_view{"?"};
     at += length;
   }

@@ -43,7 +43,7 @@ template <class Candidates>
 [[nodiscard]] std::string nearest(std::string_view word, const Candidates& candidates) {
   constexpr std::size_t longest = 256;  // nobody means a name of 10 MB
   if (word.empty() || word.size() > longest) return {};
-  std::size_t limit = std::max<std::size_t>(1, word.size() / 3);
+  std::size_t limit = word.size() == 1 ? 0 : std::max<std::size_t>(1, word.size() / 3);
   std::string found;
   for (const auto& candidate : candidates) {
     const std::size_t distance = edit_distance(word, candidate, limit);

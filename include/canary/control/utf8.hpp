@@ -51,6 +51,15 @@ namespace canary {
   return text.size();
 }
 
+/// True if a terminal may obey the character that `text` starts with: C0, DEL, or C1 as UTF-8.
+[[nodiscard]] constexpr bool is_control(std::string_view text) noexcept {
+  if (text.empty()) return false;
+  const auto first = static_cast<unsigned char>(text[0]);
+  if (first < 0x20 || first == 0x7F) return true;
+  return first == 0xC2 && text.size() > 1 && static_cast<unsigned char>(text[1]) >= 0x80 &&
+         static_cast<unsigned char>(text[1]) <= 0x9F;
+}
+
 /// Characters in a text, for columns: every byte that does not continue another.
 [[nodiscard]] constexpr std::size_t utf8_length(std::string_view text) noexcept {
   std::size_t count = 0;
