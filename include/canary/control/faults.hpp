@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <string>
 #include <string_view>
+#include <tuple>
 #include <utility>
 #include <vector>
 
@@ -66,9 +67,16 @@ class Faults {
   [[nodiscard]] bool empty() const noexcept { return count_ == 0; }
 
   [[noreturn]] void raise() {
-    std::stable_sort(faults_.begin(), faults_.end(), [](const ConfigFault& a, const ConfigFault& b) {
-      return std::pair{a.line, a.column} < std::pair{b.line, b.column};
+    // By place, and at one place in the order they were found.
+    std::vector<std::size_t> order(faults_.size());
+    for (std::size_t i = 0; i != order.size(); ++i) order[i] = i;
+    std::sort(order.begin(), order.end(), [this](std::size_t a, std::size_t b) {
+      return std::tuple{faults_[a].line, faults_[a].column, a} < std::tuple{faults_[b].line, faults_[b].column, b};
     });
+    std::vector<ConfigFault> sorted;
+    sorted.reserve(order.size() + 1);
+    for (const std::size_t i : order) sorted.push_back(std::move(faults_[i]));
+    faults_ = std::move(sorted);
     if (count_ > max_config_faults)
       faults_.push_back({file_, 0, 0, "and " + std::to_string(count_ - max_config_faults) + " more faults", {}});
     throw ConfigError{std::move(faults_)};
