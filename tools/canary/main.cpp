@@ -98,8 +98,9 @@ int report(Context& context, const Failure& failure) {
     return static_cast<int>(failure.exit);
   }
   try {
-    context.out.flush();         // the results so far come first
-  } catch (const ReaderGone&) {  // nobody reads them; the error is still told
+    context.out.flush();  // the results so far come first
+  } catch (const ReaderGone&) {
+    context.out.buffer().clear();  // nobody reads them; the error is still told
   }
   std::string text;
   const bool located = !failure.faults.empty();  // such lines say `error:` themselves

@@ -78,7 +78,7 @@ boost::json::string json_text(std::string_view text) {
   boost::json::string clean;
   while (!text.empty()) {
     const std::size_t good = first_invalid_utf8(text);
-    clean.append(boost::json::string_view{text.data(), good});
+    clean.append(boost::json::string_view{text}.substr(0, good));
     text.remove_prefix(good);
     if (text.empty()) break;
     clean.append(boost::json::string_view{replacement.data(), replacement.size()});

@@ -16,6 +16,7 @@ Session::Session(const std::string& config_option, std::string_view name) : conf
   const TaskConfig* wanted = config.find_task(name);
   if (wanted == nullptr) {
     std::vector<std::string_view> names;
+    names.reserve(config.tasks.size());
     for (const TaskConfig& known : config.tasks) names.push_back(known.name);
     const std::string near = nearest(name, names);
     throw Failure{Exit::not_found, "no task \"" + std::string{name.substr(0, 128)} + "\" in " + config_file,

@@ -74,8 +74,8 @@ class Descriptor {
 /// Waits until what a path leads to may have changed. One thread waits, any may stop it.
 class PathWatch {
  public:
-  explicit PathWatch(std::filesystem::path path)
-      : path_{std::filesystem::absolute(std::move(path))},
+  explicit PathWatch(const std::filesystem::path& path)
+      : path_{std::filesystem::absolute(path)},
         events_{::inotify_init1(IN_NONBLOCK | IN_CLOEXEC), "inotify_init1"},
         stop_{::eventfd(0, EFD_CLOEXEC), "eventfd"} {
     follow();

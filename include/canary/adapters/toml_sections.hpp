@@ -43,6 +43,12 @@ namespace canary::detail {
   return false;
 }
 
+/// True for USER:PASSWORD@HOST.
+[[nodiscard]] inline bool names_a_password(std::string_view authority) {
+  const std::size_t at = authority.rfind('@');
+  return at != std::string_view::npos && authority.substr(0, at).find(':') != std::string_view::npos;
+}
+
 /// toml::table -> Config: one table of keys per section.
 class ConfigReader {
  public:
@@ -191,12 +197,7 @@ inline void ConfigReader::store(const Node& node) {
                                  std::string_view{url}.substr(std::min(host, url.size()), url.find('/', host) - host);
                              if (url.starts_with(sqlite) && url.size() > sqlite.size()) {
                                config_.store.url = "sqlite:" + resolved(std::string_view{url}.substr(sqlite.size()));
-                             } else if (postgres &&
-                                        authority.substr(0, authority.rfind('@')).find(':') < authority.rfind('@') &&
-                                        authority.find('@') != std::string_view::npos) {
-                               faults_.add(n.source(), "a password in the store's URL",
-                                           "secrets are never in the file: use PGPASSWORD or ~/.pgpass");
-                             } else if (postgres && asks_for_secret(url)) {
+                             } else if (postgres && (names_a_password(authority) || asks_for_secret(url))) {
                                faults_.add(n.source(), "a password in the store's URL",
                                            "secrets are never in the file: use PGPASSWORD or ~/.pgpass");
                              } else if (url == "memory:" || postgres) {
@@ -267,6 +268,7 @@ inline void ConfigReader::provider(std::string_view name, const toml::table& tab
 inline void ConfigReader::check_provider() {
   if (provider_choice_ == nullptr || broken_) return;
   std::vector<std::string_view> names;
+  names.reserve(config_.providers.size());
   for (const ProviderConfig& p : config_.providers) names.push_back(p.name);
   const std::string& chosen = config_.fine_tune.provider;
   if (names.empty() && chosen == "openai") return;  // its kind's own address and settings

@@ -18,7 +18,9 @@ inline constexpr std::uint32_t ppm_per_percent = 10'000;
 /// A number of percent in ppm; empty unless it is one of 0, 0.0001, ... 100.
 [[nodiscard]] constexpr std::optional<std::uint32_t> ppm_of_percent(double percent) noexcept {
   if (!(percent >= 0.0 && percent <= 100.0)) return {};  // NaN fails both
-  const auto ppm = static_cast<std::uint32_t>(percent * ppm_per_percent + 0.5);
+  const double exact = percent * ppm_per_percent;
+  auto ppm = static_cast<std::uint32_t>(exact);
+  if (exact - ppm >= 0.5) ++ppm;  // to the nearest: std::lround is not constexpr
   // The quotient is the double nearest to ppm / 10,000: the one that a decimal with up to four places is read as.
   if (static_cast<double>(ppm) / ppm_per_percent != percent) return {};
   return ppm;
