@@ -102,7 +102,7 @@ struct Rebalanced {
 /// Input   wanted weights in any order, no owner twice, at most 1,000,000 ppm; the default takes what they leave.
 /// Output  an owner of unchanged weight keeps every point; the others share the rest by largest remainder.
 /// Errors  std::bad_alloc only.
-/// Cost    microseconds for a few versions, milliseconds at a hundred, a tenth of a second at a thousand.
+/// Cost    microseconds for a few versions, milliseconds at hundreds, tens of them and more at a thousand.
 [[nodiscard]] Rebalanced rebalance(const Partition& before, std::span<const WantedShare> wanted);
 
 // ---------------------------------------------------------------------------------------------------------------------

@@ -99,7 +99,7 @@ class BasicRouter {
   /// Gives the task's versions these shares and moves the fewest keys from what stood before. Versions left out go
   /// to 0; what the shares leave over goes to the task's default.
   /// Errors  see Errc; nothing has changed then.
-  /// Cost    microseconds for a few versions, milliseconds at a hundred, a tenth of a second at a thousand.
+  /// Cost    microseconds for a few versions, milliseconds at hundreds, tens of them and more at a thousand.
   SplitResult set_split(Task task, std::span<const VersionShare> shares) noexcept;
   SplitResult set_split(Task task, std::initializer_list<VersionShare> shares) noexcept {
     return set_split(task, std::span{shares.begin(), shares.size()});
