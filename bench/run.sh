@@ -5,7 +5,7 @@
 # the report go to bench/results/; with --quick, a minute's run for a look, to BUILD_DIR/results instead.
 set -euo pipefail
 here="$(cd "$(dirname "$0")" && pwd)"
-command_line="bench/run.sh $*"
+command_line="bench/run.sh${*:+ $*}"
 
 quick=no build=''
 for argument in "$@"; do

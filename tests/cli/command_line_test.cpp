@@ -128,3 +128,17 @@ TEST_CASE("command line: each exit code that this version can give is given", "[
   CHECK(place.run({"init"}).exit == 4);
   CHECK(place.run({"--config", "absent", "route", "checks", "k"}).exit == 5);
 }
+
+TEST_CASE("JSON: help and version are documents too", "[cli]") {
+  const ConfiguredPlace place;
+  CHECK(text_of(place.json({"--json", "--version"}).at("version")) == canary::version);
+  const auto help = place.json({"simulate", "--help", "--json"});
+  CHECK(text_of(help.at("help")).find("--keys") != std::string::npos);
+}
+
+TEST_CASE("JSON: --json=true is --json, also when the rest makes no sense", "[cli]") {
+  const ConfiguredPlace place;
+  const Answer answer = place.run({"--json=true", "rout"});
+  CHECK(answer.exit == 2);
+  CHECK(text_of(boost::json::parse(answer.out).at("error").at("code")) == "usage");
+}

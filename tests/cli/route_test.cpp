@@ -122,6 +122,14 @@ TEST_CASE("route: empty keys are routed, and pointed out", "[cli][route]") {
   CHECK(csv.err == "warning: stdin: 1 key is empty, the first in line 3; they all get the same version\n");
 }
 
+TEST_CASE("route: no keys at all is said, and is no failure", "[cli][route]") {
+  const ConfiguredPlace place;
+  const Answer answer = place.run({"--json", "route", "checks", "--keys", "-"});
+  CHECK(answer.exit == 0);
+  CHECK(answer.out.empty());
+  CHECK(answer.err == "warning: stdin: no keys in it\n");
+}
+
 TEST_CASE("route: a *.csv file without --column gives its first column, and says so", "[cli][route]") {
   const ConfiguredPlace place;
   place.write("keys.CSV", "user,n\nalpha,1\n");

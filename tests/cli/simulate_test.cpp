@@ -114,7 +114,7 @@ TEST_CASE("simulate: no keys at all is said, and is no failure", "[cli][simulate
   const Answer answer = place.run({"--json", "simulate", "checks", "--keys", "-"});
   CHECK(answer.exit == 0);
   CHECK(number(boost::json::parse(answer.out).at("keys")) == 0);
-  CHECK(answer.err == "warning: no keys in the input\n");
+  CHECK(answer.err == "warning: stdin: no keys in it\n");
 }
 
 TEST_CASE("simulate: text is a table with shares and readable numbers", "[cli][simulate]") {

@@ -7,6 +7,7 @@
 #include <string_view>
 #include <vector>
 
+#include "canary/control/utf8.hpp"
 #include "context.hpp"
 #include "key_source.hpp"
 #include "progress.hpp"
@@ -60,14 +61,14 @@ class Lines {
     std::string shown_model;
     append_visible(shown_id, id);
     append_visible(shown_model, model);
-    id_width_ = std::max(id_width_, shown_id.size());
-    model_width_ = std::max(model_width_, shown_model.size());
+    id_width_ = std::max(id_width_, utf8_length(shown_id));
+    model_width_ = std::max(model_width_, utf8_length(shown_model));
   }
 
   static void pad(std::string& to, std::string_view text, std::size_t width) {
     const std::size_t before = to.size();
     append_visible(to, text);
-    to.append(width + 2 - std::min(width, to.size() - before), ' ');
+    to.append(width + 2 - std::min(width, utf8_length(std::string_view{to}.substr(before))), ' ');
   }
 
   static void number(std::string& to, std::uint64_t value, std::size_t width) {
@@ -154,12 +155,13 @@ void run(Context& context, const RouteOptions& options) {
   KeySource source{options.source};
   Progress progress{Progress::Results::stream};
   std::uint64_t count = 0;
+  const auto* keys = &source.next();  // before the heading: a file that cannot be read has no results
   lines.heading();
-  for (const auto* keys = &source.next(); !keys->empty(); keys = &source.next()) {
+  for (; !keys->empty(); keys = &source.next()) {
     route_all(session, *keys, lines);
     progress.update(count += keys->size(), source.bytes_read(), source.bytes_total());
   }
-  source.warn_of_empty_keys();
+  source.warn_of_oddities();
 }
 
 }  // namespace
@@ -169,12 +171,7 @@ void add_route(CLI::App& root, Context& context) {
   const auto options = std::make_shared<RouteOptions>();
   add_text(noun, "task", options->task, "Task, as configured")->required()->type_name("TASK");
   add_texts(noun, "key", options->keys, "Keys; put -- before one that starts with a dash")->type_name("KEY");
-  add_text(noun, "--keys", options->source.file, "File with keys, - for stdin: plain lines, or CSV if it ends in .csv")
-      ->type_name("FILE");
-  noun.add_option_function<std::string>(
-          "--column", [options](const std::string& name) { options->source.column = unprotect(name); },
-          "Column that holds the keys; the file is CSV with a header then")
-      ->type_name("NAME");
+  add_key_options(noun, options->source);
   noun.footer(
       "With --json, a line for each key: {\"key\",\"version\",\"model\",\"reason\",\"point\",\"revision\"}.\n"
       "A key that is not UTF-8 is routed by its bytes; its line has U+FFFD for them, and \"key_hex\" with the bytes.\n"

@@ -2,7 +2,10 @@
 #include <array>
 #include <chrono>
 #include <cstdint>
+#include <cstdio>
+#include <cstdlib>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -209,12 +212,13 @@ void write_text(Context& context, const Trial& trial, bool tried) {
   table.write(context.out);
   char ns[32];
   std::snprintf(ns, sizeof ns, "%.1f", trial.ns_per_decision());
-  context.out.write("\n" + thousands(trial.keys()) + " keys, " + ns + " ns per decision\n");
+  context.out.write("\n" + thousands(trial.keys()) + (trial.keys() == 1 ? " key, " : " keys, ") + ns +
+                    " ns per decision\n");
   if (!tried) return;
-  context.out.write(thousands(trial.moved()) + " keys move (" + share_text(trial.moved(), trial.keys()) + "); " +
-                    thousands(trial.split().points_moved) + " points of the ring move, the least possible is " +
-                    thousands(trial.split().points_minimum) + " (" +
-                    share_text(trial.split().points_minimum, ring_points) + ")\n");
+  context.out.write(thousands(trial.moved()) + (trial.moved() == 1 ? " key moves (" : " keys move (") +
+                    share_text(trial.moved(), trial.keys()) + "); " + thousands(trial.split().points_moved) +
+                    " points of the ring move, the least possible is " + thousands(trial.split().points_minimum) +
+                    " (" + share_text(trial.split().points_minimum, ring_points) + ")\n");
 }
 
 void run(Context& context, const SimulateOptions& options) {
@@ -230,8 +234,7 @@ void run(Context& context, const SimulateOptions& options) {
       progress.update(trial.keys(), source.bytes_read(), source.bytes_total());
     }
   }
-  source.warn_of_empty_keys();
-  if (trial.keys() == 0) warn("no keys in the input");
+  source.warn_of_oddities();
   if (context.json) return write_json(context, trial);
   write_text(context, trial, !options.changes.empty());
 }
@@ -243,13 +246,7 @@ void add_simulate(CLI::App& root, Context& context) {
       add_noun(root, context, "simulate", "Routes keys under today's split and a tried one; changes nothing");
   const auto options = std::make_shared<SimulateOptions>();
   add_text(noun, "task", options->task, "Task, as configured")->required()->type_name("TASK");
-  add_text(noun, "--keys", options->source.file, "File with keys, - for stdin: plain lines, or CSV if it ends in .csv")
-      ->required()
-      ->type_name("FILE");
-  noun.add_option_function<std::string>(
-          "--column", [options](const std::string& name) { options->source.column = unprotect(name); },
-          "Column that holds the keys; the file is CSV with a header then")
-      ->type_name("NAME");
+  add_key_options(noun, options->source)->required();
   add_texts(noun, "--set", options->changes,
             "Try this share for a version, by id or model; the default gives and takes")
       ->allow_extra_args(false)

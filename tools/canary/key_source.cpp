@@ -10,6 +10,7 @@
 #include <utility>
 
 #include "canary/control/nearest.hpp"
+#include "context.hpp"
 #include "failure.hpp"
 #include "output.hpp"
 
@@ -27,6 +28,15 @@ bool names_csv(std::string_view file) {
 }
 
 }  // namespace
+
+CLI::Option* add_key_options(CLI::App& noun, KeyOptions& options) {
+  noun.add_option_function<std::string>(
+          "--column", [&options](const std::string& name) { options.column = unprotect(name); },
+          "Column that holds the keys; the file is CSV with a header then")
+      ->type_name("NAME");
+  return add_text(noun, "--keys", options.file, "File with keys, - for stdin: plain lines, or CSV if it ends in .csv")
+      ->type_name("FILE");
+}
 
 KeySource::KeySource(KeyOptions options)
     : options_{std::move(options)}, name_{options_.file == "-" ? "stdin" : options_.file}, block_(block_bytes) {
@@ -69,7 +79,18 @@ std::size_t KeySource::fill(std::size_t from) {
   }
 }
 
-/// At the very start, where a mark may stand: reads until one would be whole. The number of bytes to skip.
+/// At the very start, where a mark may stand: reads until one would be whole.
+std::size_t KeySource::fill_first() {
+  std::size_t got = fill(0);
+  while (got != 0 && got < 3) {
+    const std::size_t more = fill(got);
+    if (more == 0) break;
+    got += more;
+  }
+  return got;
+}
+
+/// The number of bytes to skip at the very start.
 std::size_t KeySource::skip_mark(std::size_t size) {
   const std::string_view start{block_.data(), size};
   if (start.starts_with("\xFF\xFE") || start.starts_with("\xFE\xFF"))
@@ -85,12 +106,7 @@ void KeySource::read_lines() {
     if (tail >= max_field_bytes) throw InputError{line_ + 1, 0, "a line of more than 16 MiB"};
     block_.resize(block_.size() * 2);
   }
-  std::size_t got = fill(tail);
-  while (first && got != 0 && got < 3) {
-    const std::size_t more = fill(got);
-    if (more == 0) break;
-    got += more;
-  }
+  const std::size_t got = first ? fill_first() : fill(tail);
   std::size_t at = first ? skip_mark(got) : 0;
   const std::size_t size = tail + got;
   std::size_t search = std::max(at, tail);  // the tail holds no line break
@@ -110,6 +126,7 @@ void KeySource::read_lines() {
 
 void KeySource::add_key(std::string_view key, std::uint64_t line) {
   if (!csv_ && key.ends_with('\r')) key.remove_suffix(1);
+  ++count_;
   if (key.empty() && empty_keys_++ == 0) first_empty_line_ = line;
   if (!csv_) return keys_.push_back(key);
   arena_ += key;
@@ -120,12 +137,7 @@ void KeySource::read_records() {
   const bool first = bytes_read_ == 0;
   arena_.clear();
   ends_.clear();
-  std::size_t got = fill(0);
-  while (first && got != 0 && got < 3) {
-    const std::size_t more = fill(got);
-    if (more == 0) break;
-    got += more;
-  }
+  const std::size_t got = first ? fill_first() : fill(0);
   const std::size_t at = first ? skip_mark(got) : 0;
   const auto take = [this](const CsvRecord& record) { take_record(record); };
   reader_.feed({block_.data() + at, got - at}, take);
@@ -172,7 +184,8 @@ void KeySource::choose_column(const CsvRecord& header) {
   column_ = static_cast<std::size_t>(found - header.fields.begin());
 }
 
-void KeySource::warn_of_empty_keys() const {
+void KeySource::warn_of_oddities() const {
+  if (count_ == 0) return warn(name_ + ": no keys in it");
   if (empty_keys_ == 0) return;
   warn(name_ + ": " + thousands(empty_keys_) + (empty_keys_ == 1 ? " key is" : " keys are") +
        " empty, the first in line " + std::to_string(first_empty_line_) + "; they all get the same version");

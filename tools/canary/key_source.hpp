@@ -4,11 +4,12 @@
 #pragma once
 
 #include <cstdint>
-#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
+
+#include <CLI/CLI.hpp>
 
 #include "csv_reader.hpp"
 
@@ -20,6 +21,9 @@ struct KeyOptions {
   std::optional<std::string>
       column;  ///< given: CSV with a header. Not given: a *.csv file's first column, else plain lines
 };
+
+/// The options --keys and --column of a command; returns --keys.
+CLI::Option* add_key_options(CLI::App& noun, KeyOptions& options);
 
 class KeySource {
  public:
@@ -36,8 +40,8 @@ class KeySource {
   /// Size of a regular file; nothing for a pipe.
   [[nodiscard]] std::optional<std::uint64_t> bytes_total() const noexcept { return bytes_total_; }
 
-  /// Warns on stderr about keys that look like a mistake.
-  void warn_of_empty_keys() const;
+  /// Warns on stderr about what looks like a mistake: no keys at all, or empty ones.
+  void warn_of_oddities() const;
 
  private:
   void read_lines();
@@ -46,6 +50,7 @@ class KeySource {
   void choose_column(const CsvRecord& header);
   void add_key(std::string_view key, std::uint64_t line);
   [[nodiscard]] std::size_t fill(std::size_t from);
+  [[nodiscard]] std::size_t fill_first();
   std::size_t skip_mark(std::size_t size);
   [[noreturn]] void fail(const InputError& error) const;
 
@@ -66,6 +71,7 @@ class KeySource {
   std::string arena_;  // CSV: the keys of a block, one after another
   std::vector<std::size_t> ends_;
   std::vector<std::string_view> keys_;
+  std::uint64_t count_ = 0;
   std::uint64_t empty_keys_ = 0;
   std::uint64_t first_empty_line_ = 0;
 };

@@ -81,9 +81,11 @@ std::string visible_lines(std::string_view text) {
 
 int report(Context& context, const Failure& failure) {
   if (context.json) {
+    const bool of_fault = failure.hint.empty() && !failure.faults.empty();
+    const std::string& hint = of_fault ? failure.faults.front().hint : failure.hint;
     json::object error{{"code", json_text(to_string(failure.exit))},
                        {"message", json_text(failure.what())},
-                       {"hint", json_text(failure.hint)}};
+                       {"hint", json_text(hint)}};
     if (!failure.faults.empty()) {
       json::array& faults = error["faults"].emplace_array();
       for (const canary::ConfigFault& fault : failure.faults)
@@ -126,7 +128,9 @@ int end(Context& context, const Failure& failure) {
 int run(CLI::App& root, Context& context, const std::vector<std::string>& arguments) {
   // Known before the parser is: a command line that cannot be parsed is answered in JSON too.
   const auto stop = std::find(arguments.begin(), arguments.end(), "--");
-  const bool json = std::find(arguments.begin(), stop, "--json") != stop;
+  const bool json = std::any_of(arguments.begin(), stop, [](std::string_view argument) {
+    return argument == "--json" || argument == "--json=true";
+  });
   try {
     context.json = json;
     std::vector<std::string> marked = protect(arguments);
@@ -138,7 +142,12 @@ int run(CLI::App& root, Context& context, const std::vector<std::string>& argume
     if (error.get_exit_code() == static_cast<int>(CLI::ExitCodes::Success)) {  // --help, --version
       std::ostringstream text;
       root.exit(error, text, text);
-      context.out.write(text.str());
+      if (json)  // one document, whatever was asked for
+        write_document(context.out, error.get_name() == "CallForVersion"
+                                        ? json::object{{"version", json_text(canary::version)}}
+                                        : json::object{{"help", json_text(text.str())}});
+      else
+        context.out.write(text.str());
       context.out.flush();
       return 0;
     }

@@ -412,8 +412,9 @@ inline void ConfigReader::check_margins(GuardConfig& guard, const std::vector<co
     const Node* margin = tables[i]->get("advance_margin");
     if (metric.advance_margin.size() != 1 && metric.advance_margin.size() != steps)
       faults_.add(margin != nullptr ? margin->source() : tables[i]->source(),
-                  "advance_margin has " + std::to_string(metric.advance_margin.size()) + " numbers for " +
-                      std::to_string(steps) + " steps below 100 %",
+                  (margin != nullptr ? "advance_margin has " : "no advance_margin, and the default one has ") +
+                      std::to_string(metric.advance_margin.size()) + " numbers for " + std::to_string(steps) +
+                      (steps == 1 ? " step" : " steps") + " below 100 %",
                   "give one number for each such step, or one for all");
     if (!metric.name.empty() && !names.insert(metric.name).second)
       faults_.add(tables[i]->source(), "duplicate metric " + in_quotes(metric.name), "name each metric once");
