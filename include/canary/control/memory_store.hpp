@@ -1,0 +1,213 @@
+// memory_store.hpp: a Store that lives and dies with its object. Layer control; for tests, and for trying things out.
+// Followers of the same object in any thread see its changes at once. Nothing is ever out of reach here, so the only
+// StoreError is `invalid`.
+#pragma once
+
+#include <algorithm>
+#include <chrono>
+#include <condition_variable>
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "canary/control/store.hpp"
+
+namespace canary {
+
+class MemoryStore final : public Store {
+ public:
+  MemoryStore() : state_{std::make_shared<State>()} {}
+
+  [[nodiscard]] StoreInfo info() override;
+  [[nodiscard]] std::vector<std::string> tasks() override;
+  [[nodiscard]] TaskRecord load(std::string_view task, const VersionFilter& filter) override;
+  [[nodiscard]] CommitResult commit(const Commit& change) override;
+  [[nodiscard]] std::vector<HistoryRow> history(std::string_view task, const HistoryFilter& filter) override;
+  [[nodiscard]] std::unique_ptr<Follower> follow() override;
+  void read_all(const std::function<void(TaskContents&&)>& take) override;
+  void replace_all(const std::function<std::optional<TaskContents>()>& next) override;
+  std::uint32_t migrate() override { return 0; }
+
+ private:
+  struct Task {
+    TaskContents contents;
+    std::int64_t change = 0;
+  };
+  struct State {
+    std::mutex mutex;
+    std::condition_variable changed;
+    std::map<std::string, Task, std::less<>> tasks;
+    std::int64_t change = 0;
+    std::uint64_t generation = 1;
+
+    [[nodiscard]] std::string token() const { return "memory-" + std::to_string(generation); }
+  };
+  class MemoryFollower;
+
+  static void check(const TaskRecord& task, const Commit& change);
+
+  std::shared_ptr<State> state_;
+};
+
+// ---------------------------------------------------------------------------------------------------------------------
+
+class MemoryStore::MemoryFollower final : public Follower {
+ public:
+  explicit MemoryFollower(std::shared_ptr<State> state) : state_{std::move(state)} {}
+
+  [[nodiscard]] StoreDelta changes(const StorePosition& since) override {
+    const std::lock_guard lock{state_->mutex};
+    StoreDelta delta;
+    delta.everything = since.token != state_->token();
+    for (const auto& [name, task] : state_->tasks) {
+      if (!delta.everything && task.change <= since.change) continue;
+      const TaskRecord& record = task.contents.task;
+      TaskSplit split{name, record.revision, record.partition, {}};
+      for (const ModelVersion& each : record.versions)
+        if (each.weight_ppm != 0) split.versions.push_back({each.number, each.model});
+      delta.tasks.push_back(std::move(split));
+    }
+    delta.position = {state_->token(), state_->change};
+    seen_ = state_->change;
+    return delta;
+  }
+
+  [[nodiscard]] std::optional<std::uint32_t> find_model(std::string_view task, std::string_view model) override {
+    const std::lock_guard lock{state_->mutex};
+    const auto at = state_->tasks.find(task);
+    if (at == state_->tasks.end()) return {};
+    const auto& versions = at->second.contents.task.versions;
+    const auto found = std::find_if(versions.rbegin(), versions.rend(), [model](const ModelVersion& each) {
+      return each.model == model && each.status != Status::archived;
+    });
+    if (found == versions.rend()) return {};
+    return found->number;
+  }
+
+  void wait(std::chrono::milliseconds at_most) noexcept override {
+    std::unique_lock lock{state_->mutex};
+    state_->changed.wait_for(lock, at_most, [this] { return interrupted_ || state_->change != seen_; });
+    interrupted_ = false;
+  }
+
+  void interrupt() noexcept override {
+    const std::lock_guard lock{state_->mutex};
+    interrupted_ = true;
+    state_->changed.notify_all();
+  }
+
+ private:
+  std::shared_ptr<State> state_;
+  std::int64_t seen_ = -1;
+  bool interrupted_ = false;
+};
+
+inline StoreInfo MemoryStore::info() {
+  const std::lock_guard lock{state_->mutex};
+  return {"memory:", "memory", 0, 0, state_->token()};
+}
+
+inline std::vector<std::string> MemoryStore::tasks() {
+  const std::lock_guard lock{state_->mutex};
+  std::vector<std::string> names;
+  for (const auto& [name, task] : state_->tasks) names.push_back(name);
+  return names;
+}
+
+inline TaskRecord MemoryStore::load(std::string_view name, const VersionFilter& filter) {
+  const std::lock_guard lock{state_->mutex};
+  const auto at = state_->tasks.find(name);
+  TaskRecord record;
+  record.name = name;
+  if (at == state_->tasks.end()) return record;
+  record = at->second.contents.task;
+  const auto unwanted = [&filter](const ModelVersion& each) {
+    const bool in_play = each.weight_ppm != 0 || each.status == Status::active;
+    const bool named = std::find(filter.numbers.begin(), filter.numbers.end(), each.number) != filter.numbers.end();
+    return !filter.all && !named && !(filter.in_play && in_play);
+  };
+  std::erase_if(record.versions, unwanted);
+  return record;
+}
+
+/// What the constraints of a database check.
+inline void MemoryStore::check(const TaskRecord& task, const Commit& change) {
+  std::uint64_t sum_ppm = 0;
+  for (const ModelVersion& each : task.versions) sum_ppm += each.weight_ppm;
+  if (sum_ppm > total_ppm || !change.row.partition.valid() || change.row.revision != change.expected_revision + 1)
+    throw StoreError{StoreErrc::invalid, "task " + task.name + ": the change breaks a constraint of the store"};
+}
+
+inline CommitResult MemoryStore::commit(const Commit& change) {
+  const std::lock_guard lock{state_->mutex};
+  const auto at = state_->tasks.find(change.task);
+  Task task = at == state_->tasks.end() ? Task{} : at->second;
+  TaskRecord& record = task.contents.task;
+  record.name = change.task;
+  if (record.revision != change.expected_revision) return CommitResult::conflict;
+  for (const ModelVersion& row : change.versions) {
+    const bool fits = row.number != 0 && row.number <= record.version_count + 1;
+    if (!fits) throw StoreError{StoreErrc::invalid, "task " + record.name + ": a version's number is out of turn"};
+    if (row.number <= record.version_count) {
+      record.versions[row.number - 1] = row;
+    } else {
+      record.versions.push_back(row);
+      ++record.version_count;
+    }
+  }
+  record.partition = change.row.partition;
+  ++record.revision;
+  check(record, change);
+  task.contents.history.push_back(change.row);
+  task.change = state_->change + 1;
+  state_->tasks.insert_or_assign(change.task, std::move(task));
+  ++state_->change;
+  state_->changed.notify_all();
+  return CommitResult::done;
+}
+
+inline std::vector<HistoryRow> MemoryStore::history(std::string_view name, const HistoryFilter& filter) {
+  const std::lock_guard lock{state_->mutex};
+  const auto at = state_->tasks.find(name);
+  if (at == state_->tasks.end()) return {};
+  std::vector<HistoryRow> rows;
+  for (const HistoryRow& row : at->second.contents.history)
+    if (row.revision >= filter.from && row.revision <= filter.to) rows.push_back(row);
+  if (rows.size() > filter.newest) rows.erase(rows.begin(), rows.end() - static_cast<std::ptrdiff_t>(filter.newest));
+  return rows;
+}
+
+inline std::unique_ptr<Follower> MemoryStore::follow() { return std::make_unique<MemoryFollower>(state_); }
+
+inline void MemoryStore::read_all(const std::function<void(TaskContents&&)>& take) {
+  std::vector<TaskContents> all;
+  {
+    const std::lock_guard lock{state_->mutex};
+    for (const auto& [name, task] : state_->tasks) all.push_back(task.contents);
+  }
+  for (TaskContents& contents : all) take(std::move(contents));
+}
+
+inline void MemoryStore::replace_all(const std::function<std::optional<TaskContents>()>& next) {
+  std::map<std::string, Task, std::less<>> tasks;
+  std::int64_t change = 0;
+  while (std::optional<TaskContents> contents = next()) {
+    std::string name = contents->task.name;
+    tasks.insert_or_assign(std::move(name), Task{std::move(*contents), ++change});
+  }
+  const std::lock_guard lock{state_->mutex};
+  state_->tasks = std::move(tasks);
+  ++state_->generation;
+  state_->change += change + 1;  // waiting followers look again
+  for (auto& [name, task] : state_->tasks) task.change = state_->change;
+  state_->changed.notify_all();
+}
+
+}  // namespace canary
