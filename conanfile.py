@@ -16,8 +16,8 @@ class CanaryConan(ConanFile):
     topics = ("canary", "routing", "machine-learning", "header-only")
     package_type = "header-library"
     settings = "os", "arch", "compiler", "build_type"
-    options = {"with_toml": [True, False]}
-    default_options = {"with_toml": True}
+    options = {"with_toml": [True, False], "with_sqlite": [True, False], "with_postgres": [True, False]}
+    default_options = {"with_toml": True, "with_sqlite": True, "with_postgres": False}
     exports_sources = "CMakeLists.txt", "cmake/*", "include/*", "LICENSE"
     no_copy_source = True
 
@@ -34,6 +34,11 @@ class CanaryConan(ConanFile):
         self.requires("xxhash/[>=0.8]", transitive_headers=True)
         if self.options.with_toml:
             self.requires("tomlplusplus/[>=3.3]", transitive_headers=True)
+        if self.options.with_sqlite:
+            self.requires("sqlite3/[>=3.37]", transitive_headers=True, transitive_libs=True)
+
+        if self.options.with_postgres:
+            self.requires("libpq/[>=14]", transitive_headers=True, transitive_libs=True)
 
     def validate(self):
         check_min_cppstd(self, 20)
@@ -48,6 +53,8 @@ class CanaryConan(ConanFile):
         toolchain = CMakeToolchain(self)
         toolchain.cache_variables["CANARY_BUILD_TOOLS"] = False
         toolchain.cache_variables["CANARY_TOML"] = "ON" if self.options.with_toml else "OFF"
+        toolchain.cache_variables["CANARY_SQLITE"] = "ON" if self.options.with_sqlite else "OFF"
+        toolchain.cache_variables["CANARY_POSTGRES"] = "ON" if self.options.with_postgres else "OFF"
         toolchain.generate()
 
     def build(self):
@@ -68,6 +75,10 @@ class CanaryConan(ConanFile):
         }
         if self.options.with_toml:
             components["toml"] = ["canary", "tomlplusplus::tomlplusplus"]
+        if self.options.with_sqlite:
+            components["sqlite"] = ["canary", "sqlite3::sqlite3"]
+        if self.options.with_postgres:
+            components["postgres"] = ["canary", "libpq::pq"]
         for name, requires in components.items():
             component = self.cpp_info.components[name]
             component.set_property("cmake_target_name", f"canary::{name}")

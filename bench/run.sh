@@ -18,9 +18,9 @@ done
 build="$(cd "${build:-$here/../build/release/bench}" && pwd)"
 [ -x "$build/bench_route" ] || { echo "no benches in $build: run make bench" >&2; exit 1; }
 
-results="$here/results" repetitions=9 rounds=15 round_ms=250 compile_runs=5 filter=.
+results="$here/results" repetitions=9 rounds=15 round_ms=250 changes=300 compile_runs=5 filter=.
 if [ "$quick" = yes ]; then
-  results="$build/results" repetitions=3 rounds=4 round_ms=150 compile_runs=1
+  results="$build/results" repetitions=3 rounds=4 round_ms=150 changes=60 compile_runs=1
   filter='-(tasks:1000000|key:(8|16|64)/.*tasks:1000)'
 fi
 mkdir -p "$results"
@@ -47,6 +47,15 @@ bench bench_snapshot snapshot
 bench bench_publish publish --benchmark_repetitions=$(((repetitions + 1) / 2))
 say tail
 "$build/bench_tail" --rounds "$rounds" --round-ms "$round_ms" --out "$results/tail.json"
+say store
+store_work="$(mktemp -d "$build/store.XXXXXX")"
+trap 'rm -rf "$store_work"' EXIT
+store_bench=("$build/bench_store" --folder "$store_work" --changes "$changes" --out "$results/store.json")
+status=0
+"$here/../scripts/postgres.sh" run "$store_work/postgres" -- \
+  bash -c '"$@" --postgres "$CANARY_TEST_POSTGRES"' bench "${store_bench[@]}" >"$store_work/log" 2>&1 || status=$?
+if [ "$status" = 77 ]; then status=0; "${store_bench[@]}" >"$store_work/log" 2>&1 || status=$?; fi
+if [ "$status" != 0 ]; then cat "$store_work/log"; echo "store failed" >&2; exit 1; fi
 say compile_time
 "$here/compile_time" --runs "$compile_runs" --out "$results/compile_time.json"
 say report

@@ -76,6 +76,36 @@ if(CANARY_TOML)
   endif()
 endif()
 
+# --- SQLite: for canary::sqlite. Never fetched: it is a library that everybody has, and nobody should have twice ---
+if(CANARY_SQLITE)
+  find_package(SQLite3 3.37 QUIET)
+  if(TARGET SQLite3::SQLite3 AND NOT TARGET SQLite::SQLite3)  # its name from CMake 4.3 on
+    add_library(SQLite::SQLite3 INTERFACE IMPORTED)
+    target_link_libraries(SQLite::SQLite3 INTERFACE SQLite3::SQLite3)
+  endif()
+  if(NOT TARGET SQLite::SQLite3)
+    if(CANARY_SQLITE STREQUAL "AUTO" AND NOT PROJECT_IS_TOP_LEVEL)
+      message(STATUS "canary: no installed SQLite >= 3.37, so no target canary::sqlite")
+      set(CANARY_SQLITE OFF)
+    else()
+      message(FATAL_ERROR "canary: no installed SQLite >= 3.37: install libsqlite3-dev, or go without by -DCANARY_SQLITE=OFF")
+    endif()
+  endif()
+endif()
+
+# --- libpq: for canary::postgres. Never fetched, as above; whoever has none goes without ---
+if(CANARY_POSTGRES)
+  find_package(libpq QUIET MODULE)
+  if(NOT TARGET libpq::pq)
+    if(CANARY_POSTGRES STREQUAL "AUTO")
+      message(STATUS "canary: no installed libpq, so no target canary::postgres")
+      set(CANARY_POSTGRES OFF)
+    else()
+      message(FATAL_ERROR "canary: no installed libpq: install libpq-dev, or go without by -DCANARY_POSTGRES=OFF")
+    endif()
+  endif()
+endif()
+
 # --- CLI11: the tool alone ---
 if(CANARY_BUILD_TOOLS)
   find_package(CLI11 2.1 QUIET CONFIG)

@@ -39,6 +39,20 @@ header() {
   return 1
 }
 
+# libpq's header lies in a folder of its own on Debian, the server's programs in one of their version's.
+need_libpq() { if ! header libpq-fe.h && ! header postgresql/libpq-fe.h; then missing+=(libpq-dev); fi; }
+need_postgres() {
+  if ! compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null && ! have initdb; then missing+=(postgresql); fi
+  if ! have pgbouncer && [ ! -x /usr/sbin/pgbouncer ]; then missing+=(pgbouncer); fi
+}
+# Tests start clusters of their own; the package's one would only be in the way.
+no_main_cluster() {
+  case " ${missing[*]:-} " in *' postgresql '*) ;; *) return ;; esac
+  if [ -e /etc/postgresql-common/createcluster.conf ]; then return; fi
+  as_root mkdir -p /etc/postgresql-common
+  echo 'create_main_cluster = false' | as_root tee /etc/postgresql-common/createcluster.conf >/dev/null
+}
+
 need_command() { if ! have "$1"; then missing+=("$2"); fi; }
 need_header() { if ! header "$1"; then missing+=("$2"); fi; }
 
@@ -119,6 +133,8 @@ need_build() {
   need_header xxhash.h libxxhash-dev
   need_header toml++/toml.h libtomlplusplus-dev
   need_header CLI/CLI.hpp libcli11-dev
+  need_header sqlite3.h libsqlite3-dev
+  need_libpq
   need_boost
 }
 
@@ -133,6 +149,7 @@ install_missing() {
   mapfile -t missing < <(printf '%s\n' "${missing[@]}" | sort -u)
   refresh
   say "installing: ${missing[*]}"
+  no_main_cluster
   # --no-remove: a machine's own packages are never traded for ours.
   as_root env DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends --no-remove "${missing[@]}" \
     </dev/null >"$log" 2>&1 || { cat "$log" >&2; die "apt-get could not install: ${missing[*]}"; }
@@ -163,6 +180,7 @@ case "$door" in
     need_clang
     need_libcxx
     need_command spin spin
+    need_postgres
     need_command node nodejs
     need_command npm npm
     if [ ! -e /etc/ssl/certs/ca-certificates.crt ]; then missing+=(ca-certificates); fi  # npm speaks TLS

@@ -86,6 +86,25 @@ step_soak_asan() { clang_here && sanitized soak-asan; }
 step_soak_tsan() { clang_here && sanitized soak-tsan; }
 step_soak_fuzz() { scripts/fuzz.sh 1800; }
 
+# One PostgreSQL for all steps that test stores, from the first of them to the end. Without one those tests skip.
+postgres_dir=''
+postgres_up() {
+  if [ -n "$postgres_dir" ] || [ -n "${CANARY_TEST_POSTGRES:-}" ]; then return; fi
+  postgres_dir="$(mktemp -d)"
+  if scripts/postgres.sh start "$postgres_dir" >"$logs/postgres.log" 2>&1 </dev/null; then
+    set -a
+    . "$postgres_dir/env"
+    set +a
+  else
+    tail -n 1 "$logs/postgres.log"
+  fi
+}
+postgres_down() {
+  if [ -z "$postgres_dir" ]; then return; fi
+  scripts/postgres.sh stop "$postgres_dir" >>"$logs/postgres.log" 2>&1 </dev/null || true
+  rm -rf "$postgres_dir"
+}
+
 attribute() { sed -n "s/^.*<testsuite.*[ \"]$1=\"\([0-9]*\)\".*$/\1/p" <<<"$2" | head -n 1; }
 
 # Sums a JUnit file of ctest's: prints `passed failed skipped`.
@@ -104,6 +123,7 @@ run_step() {
   local name="$1" log="$logs/$1.log" status=0 start=$SECONDS xml numbers
   step_dir="$logs/$name"
   rm -rf "$step_dir" && mkdir -p "$step_dir"
+  case "$name" in dev | asan | tsan | release | soak*) postgres_up ;; esac
   ("step_$name") >"$log" 2>&1 </dev/null || status=$?
 
   p="$(count PASS "$log")" f="$(count FAIL "$log")" s="$(count SKIP "$log")"
@@ -146,6 +166,7 @@ if [ $# = 0 ]; then set -- "${STEPS[@]}"; fi
 for step in "$@"; do declare -F "step_$step" >/dev/null || die "no step named $step; there are: ${STEPS[*]}"; done
 
 mkdir -p "$logs"
+trap postgres_down EXIT
 passed=0 failed=0 skipped=0
 for step in "$@"; do
   printf '%-10s ...\n' "$step"

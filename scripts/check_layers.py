@@ -15,7 +15,15 @@ import tempfile
 
 RANK = {"core": 0, "control": 1, "canary": 1.5, "adapters": 2, "engine": 3}
 SHARED_ADAPTER = "adapters/http.hpp"
-PARTS = {"adapters/toml_reader.hpp": "adapters/toml_", "adapters/toml_sections.hpp": "adapters/toml_"}  # of one adapter
+PARTS = {  # of one adapter: headers, and how the names of those begin that may include them
+    f"adapters/{adapter}_{part}.hpp": f"adapters/{adapter}_"
+    for adapter, parts in {
+        "postgres": ("connection", "follower", "rows", "schema", "session", "url"),
+        "sqlite": ("connection", "file", "rows", "schema", "session"),
+        "toml": ("reader", "sections"),
+    }.items()
+    for part in parts
+}
 HTTP_USERS = re.compile(r"adapters/(\w+_provider|openai_chat|webhook)\.hpp$")
 STD = re.compile(r"^[a-z0-9_]+$")
 POSIX = re.compile(r"^(sys/[a-z]+|fcntl|poll|pthread|signal|unistd)\.h$")
@@ -85,7 +93,7 @@ def check_header(path, own):
         else:
             breach = outside_breach(own, layer, header)
             if layer == "adapters" and not STD.match(header) and not POSIX.match(header):
-                libraries.add("libpq" if header.startswith("libpq") else header.split("/")[0])
+                libraries.add("libpq" if "libpq" in header else header.split("/")[0])
                 if len(libraries) > 1 and not breach:
                     breach = f"an adapter includes one outside library, not {' and '.join(sorted(libraries))}"
         if breach:
@@ -119,6 +127,7 @@ CLEAN = {
     "include/canary/adapters/http.hpp": "#include <curl/curl.h>\n",
     "include/canary/adapters/webhook.hpp": "#include <canary/adapters/http.hpp>\n",
     "include/canary/adapters/toml_config.hpp": "#include <toml++/toml.h>\n#include <sys/inotify.h>\n#include <canary/control/config.hpp>\n",
+    "include/canary/adapters/postgres_url.hpp": "#include <libpq-fe.h>\n#include <postgresql/libpq-fe.h>\n",
     "include/canary/canary.hpp": "#include <canary/control/config.hpp>\n",
     "include/canary/engine.hpp": "#include <canary/adapters/http.hpp>\n",
     "tools/canary/main.cpp": "#include <canary/engine.hpp>\n#include <CLI/CLI.hpp>\n",

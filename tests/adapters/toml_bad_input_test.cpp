@@ -294,6 +294,17 @@ TEST_CASE("toml faults: nothing is called missing that stands in a broken line",
   CHECK(faults_of("[task.t\n").size() == 1);
 }
 
+TEST_CASE("toml faults: the store's time-out and state file are checked", "[adapters][toml]") {
+  const std::string range = "; expected a whole number of milliseconds from 50 to 600000";
+  check_one("[store]\ntimeout_ms = 49\n[task.t]\n", "f.toml:2:14: error: out of range" + range);
+  check_one("[store]\ntimeout_ms = 600001\n[task.t]\n", "f.toml:2:14: error: out of range" + range);
+  CHECK(lines_of("[store]\ntimeout_ms = 50\n[task.t]\n") == "no fault");
+  CHECK(lines_of("[store]\ntimeout_ms = 600000\n[task.t]\n") == "no fault");
+  check_one("[store]\nstate = 5\n[task.t]\n", "f.toml:2:9: error: expected a string, a file, found an integer");
+  check_one("[store]\ntimeout = 5\n[task.t]\n",
+            "f.toml:2:1: error: unknown key \"timeout\" in store; did you mean \"timeout_ms\"?");
+}
+
 TEST_CASE("toml faults: the guard's numbers are checked", "[adapters][toml]") {
   check_one("[task.t.guard]\nsteps_percent = []\n",
             "f.toml:2:17: error: expected rising percentages, e.g. [1, 10, 50, 100], found an empty array");

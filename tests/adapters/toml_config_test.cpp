@@ -17,6 +17,8 @@ namespace {
 constexpr const char* everything = R"(
 [store]
 url = "sqlite:canary.db"
+timeout_ms = 750
+state = "last.state"
 [recorder]
 spool = "canary.spool"
 payloads = true
@@ -59,6 +61,8 @@ advance_margin = 0.3
 
 TEST_CASE("toml: every key of the documentation is read", "[adapters][toml]") {
   const Config config = parse_config(everything, "canary.toml");
+  CHECK(config.store.timeout_ms == 750);
+  CHECK(config.store.state == "last.state");
   CHECK(config.recorder.payloads);
   CHECK(config.recorder.flush_ms == 250);
   CHECK(config.fine_tune.provider == "together");
@@ -121,15 +125,25 @@ TEST_CASE("toml: 1,024 versions of one task are read, the 1,025th is refused", "
 
 TEST_CASE("toml: relative paths start from the file's folder", "[adapters][toml]") {
   const TemporaryFolder folder;
-  folder.write("canary.toml", "[store]\nurl = 'sqlite:db/../canary.db'\n[recorder]\nspool = 'spool'\n[task.t]\n");
+  folder.write("canary.toml",
+               "[store]\nurl = 'sqlite:db/../canary.db'\nstate = 'state'\n[recorder]\nspool = 'spool'\n[task.t]\n");
   const Config config = canary::load_config(folder.path() / "canary.toml");
   CHECK(config.store.url == "sqlite:" + (folder.path() / "canary.db").string());
+  CHECK(config.store.state == (folder.path() / "state").string());
   CHECK(config.recorder.spool == (folder.path() / "spool").string());
 
-  folder.write("canary.toml", "[store]\nurl = 'sqlite:/data/canary.db'\n[recorder]\nspool = ''\n[task.t]\n");
+  folder.write("canary.toml",
+               "[store]\nurl = 'sqlite:/data/canary.db'\nstate = ''\n[recorder]\nspool = ''\n[task.t]\n");
   const Config absolute = canary::load_config(canary::ConfigFile{folder.path() / "canary.toml"});
   CHECK(absolute.store.url == "sqlite:/data/canary.db");
+  CHECK(absolute.store.state.empty());
   CHECK(absolute.recorder.spool.empty());
+
+  folder.write("canary.toml", "[task.t]\n");  // the defaults, as if they stood there
+  const Config defaults = canary::load_config(folder.path() / "canary.toml");
+  CHECK(defaults.store.url == "sqlite:" + (folder.path() / "canary.db").string());
+  CHECK(defaults.store.state == (folder.path() / "canary.state").string());
+  CHECK(defaults.recorder.spool == (folder.path() / "canary.spool").string());
 }
 
 TEST_CASE("toml: task names with a dot are read when quoted", "[adapters][toml]") {

@@ -61,14 +61,6 @@ TEST_CASE("bad input: configurations that no command starts with", "[cli][bad]")
   CHECK(has(refusal(place, "[task.t]\n" + std::string(10'000'000, 'x') + " = 1\n"), "unknown key"));
 }
 
-TEST_CASE("bad input: a database store is refused with words, not with a wrong answer", "[cli][bad]") {
-  const Place place;
-  for (const char* url : {"sqlite:canary.db", "postgresql://user@host/db"})
-    CHECK(has(refusal(place, "[store]\nurl = '" + std::string{url} + "'\n[task.t]\n"),
-              "this version has no database store"));
-  CHECK(has(refusal(place, "[task.t]\n"), "this version has no database store"));  // the default is one
-}
-
 TEST_CASE("bad input: a configuration that cannot be read says why", "[cli][bad]") {
   const Place place;
   CHECK(has(text_of(place.failure({"route", "t", "k"}).second.at("message")), "No such file"));

@@ -22,14 +22,14 @@ TEST_CASE("command line: help goes to stdout, names every command there is and n
   const Answer help = place.run({"--help"});
   CHECK(help.exit == 0);
   CHECK(help.err.empty());
-  for (const char* noun : {"init", "route", "why", "simulate", "version", "completion"}) {
+  for (const char* noun :
+       {"init", "model", "history", "route", "why", "simulate", "store", "doctor", "version", "completion"}) {
     CHECK(help.out.find(noun) != std::string::npos);
     const Answer more = place.run({noun, "--help"});
     CHECK(more.exit == 0);
     CHECK(more.out.find("--json") != std::string::npos);
   }
-  for (const char* later :
-       {"model", "history", "rollout", "train", "guard", "serve", "doctor", "interactions", "export"}) {
+  for (const char* later : {"rollout", "train", "guard", "serve", "interactions", "export"}) {
     CHECK(help.out.find("\n  " + std::string{later} + ' ') == std::string::npos);
     CHECK(place.run({later}).exit == 2);
   }
@@ -61,6 +61,14 @@ TEST_CASE("command line: what makes no sense is exit 2, with what may have been 
   check({"why", "checks", "k", "--at", "soon"}, "canary why --help");
   check({"completion", "bsh"}, "\"bash\"");
   check({"version", "extra"}, "canary version --help");
+  check({"model"}, "canary model --help");
+  check({"model", "regster"}, "\"register\"");
+  check({"model", "promote"}, "canary model promote --help");
+  check({"model", "canary", "checks@1"}, "canary model canary --help");
+  check({"model", "promote", "checks@1", "--nte", "x"}, "--note");
+  check({"model", "promote", "checks@1", "5", "--actor", ""}, "leave it out");
+  check({"store", "backup"}, "canary store backup --help");
+  check({"history", "checks", "--limit", "0"}, "canary history --help");
 }
 
 TEST_CASE("command line: global options stand before or behind the noun", "[cli]") {

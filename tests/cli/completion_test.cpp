@@ -24,7 +24,7 @@ TEST_CASE("completion: bash takes the script and completes commands, options and
   const ConfiguredPlace place;
   CHECK(place.shell("\"$CANARY\" completion bash | bash -n").exit == 0);
   CHECK(offered(place, "canary ''", 2) ==
-        "init route why simulate version completion --config --json --help --version ");
+        "init model history route why simulate store doctor version completion --config --json --help --version ");
   CHECK(offered(place, "canary si", 2) == "simulate ");
   CHECK(offered(place, "canary --json ro", 3) == "route ");
   CHECK(offered(place, "canary simulate --s", 3) == "--set ");
@@ -33,6 +33,20 @@ TEST_CASE("completion: bash takes the script and completes commands, options and
   CHECK(offered(place, "canary why risks ''", 4) == " ");  // a key: nothing to offer
   CHECK(offered(place, "canary completion ''", 3) == "bash zsh fish ");
   CHECK(offered(place, "canary --config can", 3) == "canary.toml ");
+}
+
+TEST_CASE("completion: verbs, and what stands behind them", "[cli][completion]") {
+  const ConfiguredPlace place;
+  CHECK(offered(place, "canary model ''", 3) == "register list show promote canary rollback deprecate archive ");
+  CHECK(offered(place, "canary model r", 3) == "register rollback ");
+  CHECK(offered(place, "canary --json store ''", 4) == "migrate backup restore ");
+  CHECK(offered(place, "canary model promote --n", 4) == "--note ");
+  CHECK(offered(place, "canary model register ''", 4) == "checks risks ");
+  CHECK(offered(place, "canary model --json promote ''", 5) == "checks@ risks@ ");
+  CHECK(offered(place, "canary model canary checks@1 ''", 5) == " ");  // a share: nothing to offer
+  CHECK(offered(place, "canary model rollback --note x ri", 6) == "risks ");
+  CHECK(offered(place, "canary history che", 3) == "checks ");
+  CHECK(offered(place, "canary store restore can", 4) == "canary.toml ");
 }
 
 TEST_CASE("completion: task names come from the configuration that the line names", "[cli][completion]") {

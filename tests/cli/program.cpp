@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <poll.h>
+#include <sqlite3.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -9,6 +10,7 @@
 #include <cstdlib>
 #include <fstream>
 #include <iterator>
+#include <memory>
 #include <stdexcept>
 
 #include <catch2/catch_test_macros.hpp>
@@ -166,6 +168,85 @@ ConfiguredPlace::ConfiguredPlace() {
         "[[task.checks.version]]\nmodel = 'v2'\npercent = 5\n"
         "[task.risks]\ndefault_model = 'steady'\n");
 }
+
+DatabasePlace::DatabasePlace() {
+  write("canary.toml",
+        "[store]\nurl = 'sqlite:canary.db'\n"
+        "[task.checks]\ndefault_model = 'base'\nforce_env = 'CHECKS_FORCE'\n"
+        "[task.risks]\ndefault_model = 'steady'\n");
+}
+
+void DatabasePlace::done(const std::vector<std::string>& arguments) const {
+  const Answer answer = run(arguments);
+  INFO(answer.out << answer.err);
+  REQUIRE(answer.exit == 0);
+}
+
+void DatabasePlace::register_models(const std::vector<std::string>& models) const {
+  for (const std::string& model : models) done({"model", "register", "checks", model});
+}
+
+namespace {
+
+struct CloseDatabase {
+  void operator()(sqlite3* db) const noexcept { sqlite3_close_v2(db); }
+};
+
+std::unique_ptr<sqlite3, CloseDatabase> database_in(const std::filesystem::path& folder) {
+  sqlite3* opened = nullptr;
+  if (sqlite3_open((folder / "canary.db").c_str(), &opened) != SQLITE_OK) throw std::runtime_error{"sqlite3_open"};
+  return std::unique_ptr<sqlite3, CloseDatabase>{opened};
+}
+
+}  // namespace
+
+void DatabasePlace::sql(const std::string& statements) const {
+  const auto db = database_in(path());
+  INFO(statements);
+  REQUIRE(sqlite3_exec(db.get(), statements.c_str(), nullptr, nullptr, nullptr) == SQLITE_OK);
+}
+
+std::string DatabasePlace::partition_text(std::uint32_t revision) const {
+  const auto db = database_in(path());
+  std::string text;
+  const auto take = [](void* to, int, char** values, char**) {
+    *static_cast<std::string*>(to) = values[0];
+    return 0;
+  };
+  const std::string query = "SELECT partition FROM history WHERE task = 'checks' AND revision = ";
+  REQUIRE(sqlite3_exec(db.get(), (query + std::to_string(revision)).c_str(), take, &text, nullptr) == SQLITE_OK);
+  return text;
+}
+
+std::map<std::string, std::uint32_t> DatabasePlace::shares() const {
+  const boost::json::object list = json({"model", "list", "checks"});
+  const boost::json::object& task = list.at("tasks").as_array().at(0).as_object();
+  std::map<std::string, std::uint32_t> shares{
+      {"checks@default", task.at("default_weight_ppm").to_number<std::uint32_t>()}};
+  for (const auto& row : task.at("versions").as_array())
+    shares[text_of(row.at("id"))] = row.at("weight_ppm").to_number<std::uint32_t>();
+  return shares;
+}
+
+std::string DatabasePlace::refused(int exit, const std::vector<std::string>& arguments) const {
+  std::string words;
+  for (const std::string& argument : arguments) words += argument.substr(0, 100) + ' ';
+  INFO(words);
+  const auto [code, error] = failure(arguments);
+  CHECK(code == exit);
+  const char* names[] = {"",         "failed",        "usage",    "not_found",
+                         "conflict", "invalid_input", "provider", "store_unreachable"};
+  CHECK(text_of(error.at("code")) == names[exit]);
+  const Answer text = run(arguments);
+  CHECK(text.exit == exit);
+  CHECK(text.out.empty());
+  CHECK(text.err.find("error: ") != std::string::npos);
+  std::string message = text_of(error.at("message"));
+  if (const std::string hint = text_of(error.at("hint")); !hint.empty()) message += "; " + hint;
+  return message;
+}
+
+std::uint64_t number_of(const boost::json::value& value) { return value.to_number<std::uint64_t>(); }
 
 std::vector<std::string> lines_of(std::string_view text) {
   std::vector<std::string> lines;

@@ -1,7 +1,9 @@
 // program.hpp: runs the built program as a user would, and looks at all that comes back.
 #pragma once
 
+#include <cstdint>
 #include <filesystem>
+#include <map>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -51,6 +53,32 @@ class ConfiguredPlace : public Place {
  public:
   ConfiguredPlace();
 };
+
+/// A place whose canary.toml names an SQLite database: tasks `checks` and `risks`, no versions yet.
+class DatabasePlace : public Place {
+ public:
+  DatabasePlace();
+
+  /// Runs a command that is to succeed.
+  void done(const std::vector<std::string>& arguments) const;
+
+  /// Registers models for `checks`, in turn.
+  void register_models(const std::vector<std::string>& models) const;
+
+  /// Runs SQL on the database, past the program.
+  void sql(const std::string& statements) const;
+
+  /// The partition of a revision of `checks`, as the database has it.
+  [[nodiscard]] std::string partition_text(std::uint32_t revision) const;
+
+  /// Shares of `checks` in ppm by id, the default's included.
+  [[nodiscard]] std::map<std::string, std::uint32_t> shares() const;
+
+  /// A command that is refused: text and JSON, both with this exit code; the message with its hint.
+  [[nodiscard]] std::string refused(int exit, const std::vector<std::string>& arguments) const;
+};
+
+[[nodiscard]] std::uint64_t number_of(const boost::json::value& value);
 
 [[nodiscard]] std::vector<std::string> lines_of(std::string_view text);
 

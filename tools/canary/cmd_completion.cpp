@@ -1,4 +1,6 @@
 // canary completion bash|zsh|fish: scripts made from the command line itself, so that no command can be missing.
+#include <algorithm>
+#include <cstdint>
 #include <initializer_list>
 #include <memory>
 #include <string>
@@ -20,11 +22,15 @@ struct Flag {
   std::string value;  ///< FILE, NAME, ...; empty when it takes none
 };
 
-struct Noun {
-  std::string name;
+/// What stands first behind a command, as far as a shell can know it.
+enum class Place : std::uint8_t { nothing, task, id, file };
+
+struct Command {
+  std::string words;  ///< `model promote`
   std::string description;
   std::vector<Flag> flags;
-  bool takes_task = false;
+  Place place = Place::nothing;
+  std::vector<Command> verbs;
 };
 
 std::vector<Flag> flags_of(const CLI::App& app) {
@@ -37,14 +43,41 @@ std::vector<Flag> flags_of(const CLI::App& app) {
   return flags;
 }
 
-std::vector<Noun> nouns_of(const CLI::App& root) {
-  std::vector<Noun> nouns;
-  for (const CLI::App* app : root.get_subcommands({})) {
-    Noun noun{app->get_name(), app->get_description(), flags_of(*app), false};
-    for (const CLI::Option* option : app->get_options()) noun.takes_task |= option->get_name() == "task";
-    nouns.push_back(std::move(noun));
+Place place_of(const CLI::App& app) {
+  for (const CLI::Option* option : app.get_options()) {
+    if (option->get_name() == "task") return Place::task;
+    if (option->get_name() == "id") return Place::id;
+    if (option->get_name() == "file") return Place::file;
   }
-  return nouns;
+  return Place::nothing;
+}
+
+std::vector<Command> commands_of(const CLI::App& above, const std::string& before = {}) {
+  std::vector<Command> commands;
+  for (const CLI::App* app : above.get_subcommands({})) {
+    const std::string words = before + app->get_name();
+    commands.push_back({words, app->get_description(), flags_of(*app), place_of(*app), commands_of(*app, words + ' ')});
+  }
+  return commands;
+}
+
+/// Nouns, and the verbs of each behind it.
+std::vector<Command> flat(const std::vector<Command>& commands) {
+  std::vector<Command> all;
+  for (const Command& command : commands) {
+    all.push_back(command);
+    all.insert(all.end(), command.verbs.begin(), command.verbs.end());
+  }
+  return all;
+}
+
+/// The last of its words.
+std::string own_name(const Command& command) { return command.words.substr(command.words.rfind(' ') + 1); }
+
+std::string names_of(const std::vector<Command>& commands) {
+  std::string names;
+  for (const Command& command : commands) (names += names.empty() ? "" : " ") += own_name(command);
+  return names;
 }
 
 /// In single quotes, for any of the three shells' needs here: descriptions are ours and hold no control characters.
@@ -61,30 +94,38 @@ constexpr std::string_view task_names =
 constexpr std::string_view bash_template = R"sh(# bash completion for canary:  source <(canary completion bash)
 _canary() {
   local word="${COMP_WORDS[COMP_CWORD]}" last="${COMP_WORDS[COMP_CWORD-1]}"
-  local noun='' place=0 words='' i file="${CANARY_CONFIG:-canary.toml}"
+  local command='' place=0 words='' i file="${CANARY_CONFIG:-canary.toml}"
   COMPREPLY=()
   for ((i = 1; i < COMP_CWORD; ++i)); do
     case "${COMP_WORDS[i]}" in
     --config) file="${COMP_WORDS[++i]}" ;;
-    --keys|--column|--set|--at) ((++i)) ;;
+    @VALUED@) ((++i)) ;;
     -*) ;;
-    *) if [[ -z $noun ]]; then noun="${COMP_WORDS[i]}"; else ((++place)); fi ;;
+    *)
+      case "$command" in
+      '') command="${COMP_WORDS[i]}" ;;
+      @GROUPS@) command="$command ${COMP_WORDS[i]}" ;;
+      *) ((++place)) ;;
+      esac
+      ;;
     esac
   done
   case "$last" in
-  --config|--keys) mapfile -t COMPREPLY < <(compgen -f -- "$word"); return ;;
-  --column|--set|--at) return ;;
+  @FILES@) mapfile -t COMPREPLY < <(compgen -f -- "$word"); return ;;
+  @VALUED@) return ;;
   esac
-  if [[ -z $noun ]]; then
+  if [[ -z $command ]]; then
     words='@NOUNS@ --config --json --help --version'
   elif [[ $word == -* ]]; then
-    case "$noun" in
+    case "$command" in
 @OPTIONS@    esac
   else
-    case "$noun:$place" in
+    case "$command:$place" in
     completion:0) words='bash zsh fish' ;;
     init:0) mapfile -t COMPREPLY < <(compgen -d -- "$word"); return ;;
+@VERBS@    @WITH_FILE@) mapfile -t COMPREPLY < <(compgen -f -- "$word"); return ;;
     @WITH_TASK@) words="$(@TASKS@)" ;;
+    @WITH_ID@) words="$(@TASKS@ | sed 's/$/@/')"; compopt -o nospace 2>/dev/null || true ;;
     esac
   fi
   mapfile -t COMPREPLY < <(compgen -W "$words" -- "$word")
@@ -102,72 +143,138 @@ std::string filled(std::string_view text, std::initializer_list<std::pair<std::s
   return out;
 }
 
+/// Patterns of a shell's case, `"model register:0"|route:0`.
+std::string either(const std::vector<std::string>& patterns) {
+  std::string out;
+  for (const std::string& pattern : patterns)
+    (out += out.empty() ? "" : "|") += pattern.find(' ') == std::string::npos ? pattern : '"' + pattern + '"';
+  return out;
+}
+
+/// Names of the options that take a value; of a file, or of anything.
+std::vector<std::string> valued_flags(const std::vector<Command>& commands, bool of_file) {
+  std::vector<std::string> names;
+  for (const Command& command : commands)
+    for (const Flag& flag : command.flags)
+      if (!flag.value.empty() && (!of_file || flag.value == "FILE") &&
+          std::find(names.begin(), names.end(), flag.name) == names.end())
+        names.push_back(flag.name);
+  return names;
+}
+
 std::string bash_script(const CLI::App& root) {
-  std::string names;
-  std::string cases;
-  std::string with_task;
-  for (const Noun& noun : nouns_of(root)) {
-    (names += names.empty() ? "" : " ") += noun.name;
-    cases += "    " + noun.name + ") words='";
-    for (const Flag& flag : noun.flags) cases += flag.name + ' ';
-    cases.back() = '\'';
-    cases += " ;;\n";
-    if (noun.takes_task) (with_task += with_task.empty() ? "" : "|") += noun.name + ":0";
+  const std::vector<Command> nouns = commands_of(root);
+  const std::vector<Command> all = flat(nouns);
+  std::vector<std::string> groups;
+  std::vector<std::string> with_task;
+  std::vector<std::string> with_id;
+  std::vector<std::string> with_file;
+  std::string options;
+  std::string verbs;
+  for (const Command& command : all) {
+    options += "    " + either({command.words}) + ") words='";
+    for (const Flag& flag : command.flags) options += flag.name + ' ';
+    options.back() = '\'';
+    options += " ;;\n";
+    const std::string first = command.words + ":0";
+    if (command.place == Place::task) with_task.push_back(first);
+    if (command.place == Place::id) with_id.push_back(first);
+    if (command.place == Place::file) with_file.push_back(first);
+    if (command.verbs.empty()) continue;
+    groups.push_back(command.words);
+    verbs += "    " + first + ") words='" + names_of(command.verbs) + "' ;;\n";
   }
-  return filled(bash_template,
-                {{"@NOUNS@", names}, {"@OPTIONS@", cases}, {"@WITH_TASK@", with_task}, {"@TASKS@", task_names}});
+  return filled(bash_template, {{"@NOUNS@", names_of(nouns)},
+                                {"@GROUPS@", either(groups)},
+                                {"@OPTIONS@", options},
+                                {"@VERBS@", verbs},
+                                {"@VALUED@", either(valued_flags(all, false))},
+                                {"@FILES@", either(valued_flags(all, true))},
+                                {"@WITH_TASK@", either(with_task)},
+                                {"@WITH_ID@", either(with_id)},
+                                {"@WITH_FILE@", either(with_file)},
+                                {"@TASKS@", task_names}});
+}
+
+std::string zsh_arguments(const Command& command) {
+  std::string text = "    _arguments";
+  for (const Flag& flag : command.flags) {
+    std::string description;
+    for (const char c : flag.description)
+      description += c == '[' || c == ']' || c == ':' ? std::string{"\\"} + c : std::string{c};
+    std::string spec = flag.name + '[' + description + ']';
+    if (!flag.value.empty()) spec += ':' + flag.value + (flag.value == "FILE" ? ":_files" : ":");
+    text += " \\\n      " + single_quoted(spec);
+  }
+  if (command.place == Place::task) text += " \\\n      '1:task:_canary_tasks' '*: :'";
+  if (command.place == Place::id) text += " \\\n      '1:version:_canary_ids' '*: :'";
+  if (command.place == Place::file) text += " \\\n      '1:file:_files'";
+  if (command.words == "completion") text += " \\\n      '1:shell:(bash zsh fish)'";
+  if (command.words == "init") text += " \\\n      '1:directory:_files -/'";
+  return text + '\n';
+}
+
+/// A function that completes the next word of a command line, and what stands behind each.
+std::string zsh_function(const std::string& name, const std::string& globals, const std::vector<Command>& commands) {
+  std::string list;
+  std::string cases;
+  for (const Command& command : commands) {
+    list += "    " + single_quoted(own_name(command) + ":" + command.description) + '\n';
+    cases += "  " + own_name(command) + ")\n" +
+             (command.verbs.empty() ? zsh_arguments(command) : "    _canary_" + own_name(command) + '\n') + "    ;;\n";
+  }
+  return name +
+         "() {\n  local context state state_descr line\n  typeset -A opt_args\n  local -a commands\n  commands=(\n" +
+         list + "  )\n  _arguments -C " + globals + " '1:command:->command' '*::rest:->rest'\n" +
+         "  case $state in\n  command) _describe command commands ;;\n  rest)\n  case $words[1] in\n" + cases +
+         "  esac\n  ;;\n  esac\n}\n";
 }
 
 std::string zsh_script(const CLI::App& root) {
-  std::string nouns;
-  std::string cases;
-  for (const Noun& noun : nouns_of(root)) {
-    nouns += "    " + single_quoted(noun.name + ":" + noun.description) + '\n';
-    cases += "  " + noun.name + ")\n    _arguments";
-    for (const Flag& flag : noun.flags) {
-      std::string description;
-      for (const char c : flag.description)
-        description += c == '[' || c == ']' || c == ':' ? std::string{"\\"} + c : std::string{c};
-      std::string spec = flag.name + '[' + description + ']';
-      if (!flag.value.empty()) spec += ':' + flag.value + (flag.value == "FILE" ? ":_files" : ":");
-      cases += " \\\n      " + single_quoted(spec);
-    }
-    if (noun.takes_task) cases += " \\\n      '1:task:_canary_tasks' '*: :'";
-    if (noun.name == "completion") cases += " \\\n      '1:shell:(bash zsh fish)'";
-    if (noun.name == "init") cases += " \\\n      '1:directory:_files -/'";
-    cases += "\n    ;;\n";
-  }
+  const std::vector<Command> nouns = commands_of(root);
+  const std::string globals = "'--config[Configuration file]:FILE:_files' '--json[Results and errors as JSON]'";
+  std::string groups;
+  for (const Command& noun : nouns)
+    if (!noun.verbs.empty()) groups += zsh_function("_canary_" + noun.words, globals, noun.verbs);
   return "#compdef canary\n# zsh completion for canary:  canary completion zsh > \"${fpath[1]}/_canary\"\n"
-         "_canary_tasks() {\n  local file=\"${opt_args[--config]:-${CANARY_CONFIG:-canary.toml}}\"\n  local -a tasks\n"
-         "  tasks=(\"${(@f)$(" +
+         "_canary_task_names() {\n  local file=\"${opt_args[--config]:-${CANARY_CONFIG:-canary.toml}}\"\n  " +
          std::string{task_names} +
-         ")}\")\n  compadd -- $tasks\n}\n"
-         "_canary() {\n  local context state state_descr line\n  typeset -A opt_args\n  local -a nouns\n  nouns=(\n" +
-         nouns +
-         "  )\n  _arguments -C '--config[Configuration file]:FILE:_files' '--json[Results and errors as JSON]' "
-         "'--version[Version]' '--help[Help]' '1:command:->noun' '*::rest:->rest'\n"
-         "  case $state in\n  noun) _describe command nouns ;;\n  rest)\n  case $words[1] in\n" +
-         cases +
-         "  esac\n  ;;\n  esac\n}\n"
+         "\n}\n"
+         "_canary_tasks() {\n  local -a tasks\n  tasks=(\"${(@f)$(_canary_task_names)}\")\n  compadd -- $tasks\n}\n"
+         "_canary_ids() {\n  local -a tasks\n  tasks=(\"${(@f)$(_canary_task_names)}\")\n"
+         "  compadd -S '' -- ${^tasks}@\n}\n" +
+         groups + zsh_function("_canary", globals + " '--version[Version]' '--help[Help]'", nouns) +
          "if [[ $funcstack[1] == _canary ]]; then _canary \"$@\"; else compdef _canary canary; fi\n";
 }
 
-std::string fish_script(const CLI::App& root) {
-  std::string names;
+/// What fish offers behind a command; `when` is true there.
+std::string fish_arguments(const Command& command, const std::string& condition) {
+  const std::string when = "complete -c canary -n '" + condition + "'";
   std::string script;
-  for (const Noun& noun : nouns_of(root)) (names += names.empty() ? "" : " ") += noun.name;
-  for (const Noun& noun : nouns_of(root)) {
-    script += "complete -c canary -f -n '__fish_use_subcommand' -a " + noun.name + " -d " +
-              single_quoted(noun.description) + '\n';
-    const std::string when = "complete -c canary -n '__fish_seen_subcommand_from " + noun.name + "'";
-    for (const Flag& flag : noun.flags)
-      script += when + " -l " + flag.name.substr(2) +
-                (flag.value.empty()     ? ""
-                 : flag.value == "FILE" ? " -r -F"
-                                        : " -x") +
-                " -d " + single_quoted(flag.description) + '\n';
-    if (noun.takes_task) script += when + " -f -a '(__canary_tasks)'\n";
-    if (noun.name == "completion") script += when + " -f -a 'bash zsh fish'\n";
+  for (const Flag& flag : command.flags)
+    script += when + " -l " + flag.name.substr(2) +
+              (flag.value.empty()     ? ""
+               : flag.value == "FILE" ? " -r -F"
+                                      : " -x") +
+              " -d " + single_quoted(flag.description) + '\n';
+  if (command.place == Place::task) script += when + " -f -a '(__canary_tasks)'\n";
+  if (command.place == Place::id) script += when + " -f -a '(__canary_tasks)@'\n";
+  if (command.place == Place::file) script += when + " -F\n";
+  if (command.words == "completion") script += when + " -f -a 'bash zsh fish'\n";
+  return script;
+}
+
+std::string fish_script(const CLI::App& root) {
+  const std::string seen = "__fish_seen_subcommand_from ";
+  std::string script;
+  for (const Command& noun : commands_of(root)) {
+    script += "complete -c canary -f -n '__fish_use_subcommand' -a " + noun.words + " -d " +
+              single_quoted(noun.description) + '\n' + fish_arguments(noun, seen + noun.words);
+    const std::string no_verb = seen + noun.words + "; and not " + seen + names_of(noun.verbs);
+    for (const Command& verb : noun.verbs)
+      script += "complete -c canary -f -n '" + no_verb + "' -a " + own_name(verb) + " -d " +
+                single_quoted(verb.description) + '\n' +
+                fish_arguments(verb, seen + noun.words + "; and " + seen + own_name(verb));
   }
   return "# fish completion for canary:  canary completion fish > ~/.config/fish/completions/canary.fish\n"
          "function __canary_tasks\n  set -l file canary.toml\n  set -q CANARY_CONFIG; and set file $CANARY_CONFIG\n"

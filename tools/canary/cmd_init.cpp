@@ -22,7 +22,10 @@ constexpr std::string_view example =
 #          canary simulate checklist_enrichment --keys users.csv --column user_id --set checklist_enrichment@1=25
 
 [store]
-url = "memory:"                     # the split stands in this file
+url = "memory:"                     # the split stands in this file; or in a database, which `canary model` changes:
+                                    # "sqlite:canary.db" on one machine, "postgresql://user@host/db" for a fleet
+# timeout_ms = 5000                 # longest wait for the database
+# state = "canary.state"            # last good state, for a start without the database; "" keeps none
 
 [task.checklist_enrichment]
 default_model = "gpt-4o-mini"       # serves whatever share no version below holds

@@ -29,7 +29,7 @@ class Lines {
  public:
   Lines(Context& context, const Session& session) : context_{context} {
     for (const Participant& p : session.participants()) widen(p.id, p.model);
-    const Decision any = session.router.decide(session.task, 0);
+    const Decision any = session.router().decide(session.task, 0);
     widen(any.version_id(), any.model());  // a forced model may be none of the versions
   }
 
@@ -133,7 +133,7 @@ void route_all(const Session& session, std::span<const std::string_view> keys, L
   std::array<Decision, batch> decisions;
   for (; !keys.empty(); keys = keys.subspan(std::min(batch, keys.size()))) {
     const auto some = keys.first(std::min(batch, keys.size()));
-    session.router.route_many(session.task, some, decisions);
+    session.router().route_many(session.task, some, decisions);
     for (std::size_t i = 0; i != some.size(); ++i) lines.write(some[i], decisions[i]);
   }
 }

@@ -4,11 +4,15 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
 
 #include <boost/json.hpp>
 
 #include "canary/core/hash.hpp"
 #include "context.hpp"
+#include "registry_view.hpp"
 #include "session.hpp"
 
 namespace canary::cli {
@@ -34,9 +38,17 @@ std::string hexadecimal(std::uint64_t value) {
   return text;
 }
 
-/// Who set it, in the shape of a history row. A split in a file has neither a time nor a person.
-json::value set_by(const Session& session, const Decision& decision) {
-  json::object row{{"revision", decision.revision()},
+/// One decision with all that is said of it.
+struct Explanation {
+  Decision decision;
+  std::uint32_t revision = 0;
+  Place place;
+  std::optional<PastChange> change;  ///< with a database: the change that made the split
+};
+
+/// Who set it, in the shape of a history row. A split in a file has neither a time nor a person, and no database.
+json::object set_by_file(const Session& session, std::uint32_t revision) {
+  json::object row{{"revision", revision},
                    {"at", nullptr},
                    {"actor", nullptr},
                    {"action", "config"},
@@ -51,7 +63,6 @@ json::value set_by(const Session& session, const Decision& decision) {
     row["note"] = json_text(session.forced_by());
     return row;
   }
-  if (session.split.revision == 0) return nullptr;  // no split was ever set
   const std::vector<Participant> all = session.participants();
   json::array after;
   for (const Participant& p : all)
@@ -63,53 +74,111 @@ json::value set_by(const Session& session, const Decision& decision) {
   return row;
 }
 
-void write_text(Context& context, const WhyOptions& options, const Session& session, const Decision& decision,
-                const Place& place) {
+json::value set_by(const Session& session, const Explanation& found) {
+  const bool by_file = session.in_file() && session.split.revision != 0;
+  if (!session.forced_by().empty() || by_file) return set_by_file(session, found.revision);
+  if (!found.change) return nullptr;  // no share was ever set, or nobody can be asked
+  return history_document(session.settings.name, *found.change);
+}
+
+std::string set_by_text(const Session& session, const Explanation& found) {
+  if (!session.forced_by().empty()) return "environment variable " + std::string{session.forced_by()};
+  if (session.in_file())
+    return session.split.revision != 0 ? session.config_file : "nobody: the task has no version with a share";
+  if (!found.change)
+    return session.store() == nullptr ? "not known: the database cannot be reached" : "nobody: no share was ever set";
+  const HistoryRow& row = found.change->row;
+  std::string text = cell(row.actor) + " at " + time_cell(row.at_us) + ", " + row.action + ", revision " +
+                     std::to_string(row.revision);
+  if (!row.note.empty()) text += ": " + cell(row.note, 1'024);
+  return text;
+}
+
+void write_text(Context& context, const WhyOptions& options, const Session& session, const Explanation& found) {
   std::string key;
   append_visible(key, options.key);
   const auto line = [&](std::string_view name, const std::string& text) {
     context.out.write(coloured(1, "1", std::string{name} + std::string(10 - name.size(), ' ')) + text + '\n');
   };
   std::string model;
-  append_visible(model, decision.model());
+  append_visible(model, found.decision.model());
   line("task", options.task);
   line("key", key);
   line("seed",
        hexadecimal(session.task.seed()) + "  hash of the task's " + (session.settings.salt.empty() ? "name" : "salt"));
-  line("point", thousands(place.point) + " of 4,294,967,296");
-  line("run", thousands(place.start) + " to before " + thousands(place.end));
-  line("version", std::string{decision.version_id()});
+  line("point", thousands(found.place.point) + " of 4,294,967,296");
+  line("run", thousands(found.place.start) + " to before " + thousands(found.place.end));
+  line("version", std::string{found.decision.version_id()});
   line("model", model.empty() ? "none" : model);
-  line("reason", std::string{to_string(decision.reason())});
-  line("revision", std::to_string(decision.revision()));
-  if (!session.forced_by().empty())
-    line("set by", "environment variable " + std::string{session.forced_by()});
-  else if (session.split.revision != 0)
-    line("set by", session.config_file);
-  else
-    line("set by", "nobody: the task has no version with a share");
+  line("reason", std::string{to_string(found.decision.reason())});
+  line("revision", std::to_string(found.revision));
+  line("set by", set_by_text(session, found));
+}
+
+/// The task as it stood at a revision, with every version that had a share.
+TaskRecord record_at(const Session& session, std::uint32_t revision) {
+  if (session.in_file())
+    throw Failure{Exit::invalid_input, "--at needs a database: a split in the file has no history",
+                  "leave --at out to explain today's decision"};
+  if (session.store() == nullptr)
+    throw Failure{Exit::store, "--at needs the database, which cannot be reached",
+                  "leave --at out to explain the decision by the last good state"};
+  const std::string& task = session.settings.name;
+  TaskRecord record;
+  record.name = task;
+  record.revision = revision;
+  if (revision == 0) return record;  // the untouched ring
+  std::vector<HistoryRow> rows = session.store()->history(task, {.from = revision, .to = revision});
+  if (rows.empty()) {
+    const std::uint32_t now = session.store()->load(task, {.in_play = false}).revision;
+    throw Failure{Exit::not_found, "task " + task + " never had revision " + std::to_string(revision),
+                  now == 0 ? "it was never changed" : "it has 0 to " + std::to_string(now)};
+  }
+  record.partition = std::move(rows.front().partition);
+  VersionFilter filter;
+  filter.in_play = false;
+  for (const OwnerShare& share : record.partition.shares())
+    if (share.owner != default_owner) filter.numbers.push_back(share.owner);
+  record.versions = session.store()->load(task, filter).versions;
+  return record;
+}
+
+Explanation explain(const Session& session, const Router& router, Task task, std::string_view key) {
+  Explanation found;
+  found.decision = router.route(task, key);
+  found.revision = found.decision.revision();
+  const Partition partition = router.partition(task);
+  const std::size_t run = partition.run_at(found.decision.point());
+  found.place = {found.decision.point(), partition.runs()[run].start, partition.end_of(run)};
+  if (session.store() != nullptr)
+    found.change = last_change_of_weights(*session.store(), session.settings.name, found.revision);
+  return found;
 }
 
 void run(Context& context, const WhyOptions& options) {
   const Session session{context.config_file, options.task};
-  if (options.at)
-    throw Failure{Exit::invalid_input, "--at needs a database: a split in the file has no history",
-                  "leave --at out to explain today's decision"};
-  const Decision decision = session.router.route(session.task, std::string_view{options.key});
-  const Partition partition = session.router.partition(session.task);
-  const std::size_t run = partition.run_at(decision.point());
-  const Place place{decision.point(), partition.runs()[run].start, partition.end_of(run)};
-  if (!context.json) return write_text(context, options, session, decision, place);
+  Router past;
+  Task task = session.task;
+  if (options.at) {
+    const TaskRecord record = record_at(session, *options.at);
+    task = add_task(past, session.settings);
+    load_split(past, task, record);
+  }
+  Explanation found = explain(session, options.at ? past : session.router(), task, options.key);
+  // An override is the environment's of today, and today's router knows whether its model is a registered version.
+  if (!session.forced_by().empty())
+    found.decision = session.router().route(session.task, std::string_view{options.key});
+  if (!context.json) return write_text(context, options, session, found);
   write_document(context.out, json::object{{"task", json_text(options.task)},
                                            {"key", json_text(options.key)},
                                            {"seed", hexadecimal(session.task.seed())},
-                                           {"point", place.point},
-                                           {"run", {{"start", place.start}, {"end", place.end}}},
-                                           {"version", json_text(decision.version_id())},
-                                           {"model", json_text(decision.model())},
-                                           {"reason", json_text(to_string(decision.reason()))},
-                                           {"revision", decision.revision()},
-                                           {"set_by", set_by(session, decision)}});
+                                           {"point", found.place.point},
+                                           {"run", {{"start", found.place.start}, {"end", found.place.end}}},
+                                           {"version", json_text(found.decision.version_id())},
+                                           {"model", json_text(found.decision.model())},
+                                           {"reason", json_text(to_string(found.decision.reason()))},
+                                           {"revision", found.revision},
+                                           {"set_by", set_by(session, found)}});
 }
 
 }  // namespace
@@ -127,7 +196,7 @@ void add_why(CLI::App& root, Context& context) {
       "The seed is 64 bits, more than JSON numbers hold exactly, hence a string: \"0x\" and 16 hex digits. A run goes "
       "from\n"
       "its start to before its end. A split in the file has no history: a process that has reloaded its file may have\n"
-      "laid out the same shares differently.");
+      "laid out the same shares differently. What the environment forces now, it forces with --at too.");
   noun.callback([&context, options] { run(context, *options); });
 }
 

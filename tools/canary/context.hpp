@@ -17,6 +17,7 @@ struct Context {
   std::string config_file;  ///< empty: CANARY_CONFIG, else ./canary.toml
   bool json = false;
   Output out;
+  Exit exit = Exit::done;  ///< how a command ends that has said all itself
 };
 
 // Each noun's file defines one of these: it adds the noun, its options and what it does to the command line.
@@ -24,13 +25,18 @@ void add_init(CLI::App& root, Context& context);
 void add_route(CLI::App& root, Context& context);
 void add_why(CLI::App& root, Context& context);
 void add_simulate(CLI::App& root, Context& context);
+void add_model(CLI::App& root, Context& context);
+void add_model_changes(CLI::App& model, Context& context);  ///< verbs of `model`
+void add_history(CLI::App& root, Context& context);
+void add_store(CLI::App& root, Context& context);
+void add_doctor(CLI::App& root, Context& context);
 void add_version(CLI::App& root, Context& context);
 void add_completion(CLI::App& root, Context& context);
 
 /// Options that stand before or behind the noun.
 void add_global_options(CLI::App& app, Context& context);
 
-/// A noun with the global options.
+/// A noun, or a verb of one, with the global options.
 CLI::App& add_noun(CLI::App& root, Context& context, const char* name, const char* description);
 
 /// Command-line texts are bytes: keys may be anything. CLI11 gives some a meaning of their own ("[a,b]" would become two

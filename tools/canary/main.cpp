@@ -17,6 +17,7 @@
 #include "canary/control/nearest.hpp"
 #include "canary/core/types.hpp"
 #include "context.hpp"
+#include "stores.hpp"
 
 namespace {
 
@@ -35,29 +36,55 @@ void build(CLI::App& root, Context& context) {
   root.footer(footer);
   add_global_options(root, context);
   add_init(root, context);
+  add_model(root, context);
+  add_history(root, context);
   add_route(root, context);
   add_why(root, context);
   add_simulate(root, context);
+  add_store(root, context);
+  add_doctor(root, context);
   add_version(root, context);
   add_completion(root, context);
 }
 
+/// The command that was understood, down to the verb.
+const CLI::App& understood(const CLI::App& root) {
+  const CLI::App* app = &root;
+  while (!app->get_subcommands().empty()) app = app->get_subcommands().front();
+  return *app;
+}
+
+/// As it is typed: `canary model promote`.
+std::string command_of(const CLI::App& app) {
+  return app.get_parent() == nullptr ? app.get_name() : command_of(*app.get_parent()) + ' ' + app.get_name();
+}
+
+/// The words of a command line that are no options, and not the file of --config.
+std::vector<std::string> words_of(const std::vector<std::string>& arguments) {
+  std::vector<std::string> words;
+  for (std::size_t i = 0; i != arguments.size(); ++i)
+    if (!arguments[i].starts_with('-') && (i == 0 || arguments[i - 1] != "--config")) words.push_back(arguments[i]);
+  return words;
+}
+
 /// A command line that makes no sense, with what may have been meant.
 Failure usage_failure(const CLI::App& root, const CLI::ParseError& error, const std::vector<std::string>& arguments) {
+  const CLI::App& app = understood(root);
+  const std::string help = "see " + command_of(app) + " --help";
   std::vector<std::string> candidates;
-  if (root.get_subcommands().empty()) {  // no noun was understood: the first word is meant to be one
-    for (const CLI::App* noun : root.get_subcommands({})) candidates.push_back(noun->get_name());
-    for (std::size_t i = 0; i != arguments.size(); ++i) {
-      if (arguments[i].starts_with('-') || (i != 0 && arguments[i - 1] == "--config")) continue;
-      std::string shown;
-      append_visible(shown, arguments[i].substr(0, 64));
-      const std::string near = canary::nearest(arguments[i], candidates);
-      return {Exit::usage, "no command \"" + shown + '"',
-              near.empty() ? "see canary --help" : "did you mean \"" + near + "\"?"};
+  if (!app.get_subcommands({}).empty()) {  // the word behind what was understood is meant to be a noun, or a verb
+    for (const CLI::App* next : app.get_subcommands({})) candidates.push_back(next->get_name());
+    const std::vector<std::string> words = words_of(arguments);
+    std::size_t depth = 0;
+    for (const CLI::App* at = &app; at->get_parent() != nullptr; at = at->get_parent()) ++depth;
+    if (words.size() > depth) {
+      std::string shown = depth == 0 ? "" : app.get_name() + ' ';
+      append_visible(shown, words[depth].substr(0, 64));
+      const std::string near = canary::nearest(words[depth], candidates);
+      return {Exit::usage, "no command \"" + shown + '"', near.empty() ? help : "did you mean \"" + near + "\"?"};
     }
+    candidates.clear();
   }
-  const CLI::App& app = root.get_subcommands().empty() ? root : *root.get_subcommands().front();
-  const std::string help = &app == &root ? "see canary --help" : "see canary " + app.get_name() + " --help";
   for (const CLI::Option* option : app.get_options())
     for (const std::string& name : option->get_lnames()) candidates.push_back("--" + name);
   for (const std::string& argument : arguments) {
@@ -137,7 +164,7 @@ int run(CLI::App& root, Context& context, const std::vector<std::string>& argume
     std::reverse(marked.begin(), marked.end());  // as CLI11 wants it
     root.parse(std::move(marked));
     context.out.flush();
-    return 0;
+    return static_cast<int>(context.exit);
   } catch (const CLI::ParseError& error) {
     if (error.get_exit_code() == static_cast<int>(CLI::ExitCodes::Success)) {  // --help, --version
       std::ostringstream text;
@@ -155,6 +182,10 @@ int run(CLI::App& root, Context& context, const std::vector<std::string>& argume
     return end(context, usage_failure(root, error, arguments));
   } catch (const Failure& failure) {
     return end(context, failure);
+  } catch (const canary::StoreError& error) {
+    return end(context, failure_of(error));
+  } catch (const canary::RegistryError& error) {
+    return end(context, failure_of(error));
   } catch (const std::bad_alloc&) {
     return end(context, Failure{Exit::failed, "out of memory"});
   }

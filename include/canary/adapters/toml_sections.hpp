@@ -70,6 +70,7 @@ class ConfigReader {
   void each_in_array(const Node& node, const std::string& where, const std::function<void(const toml::table&)>& visit);
 
   void store(const Node& node);
+  void store_url(const Node& node, std::string& target);
   void recorder(const Node& node);
   void fine_tune(const Node& node);
   void provider(std::string_view name, const toml::table& table);
@@ -83,6 +84,7 @@ class ConfigReader {
   void check_splits();
 
   [[nodiscard]] bool text(const Node& node, std::string_view what, std::string& target);
+  void path(const Node& node, std::string_view what, std::string& target);
   void variable(const Node& node, std::string& target);
   void flag(const Node& node, bool& target);
   void count(const Node& node, std::uint32_t least, std::uint32_t most, std::string_view unit, std::uint32_t& target);
@@ -103,6 +105,10 @@ class ConfigReader {
 };
 
 inline Config ConfigReader::read(const toml::table& root) {
+  // A key that is left out means what it would mean if its default stood there.
+  config_.store.url = "sqlite:" + resolved("canary.db");
+  config_.store.state = resolved(config_.store.state);
+  config_.recorder.spool = resolved(config_.recorder.spool);
   const Node* tasks = root.get("task");
   section(root, "canary.toml",
           {{"store", [this](const Node& n) { store(n); }},
@@ -187,39 +193,38 @@ inline void ConfigReader::each_in_array(const Node& node, const std::string& whe
 // --- sections --------------------------------------------------------------------------------------------------------
 
 inline void ConfigReader::store(const Node& node) {
-  section(node, "store", {{"url", [this](const Node& n) {
-                             std::string url;
-                             if (!text(n, "a store URL", url)) return;
-                             constexpr std::string_view sqlite = "sqlite:";
-                             const bool postgres = url.starts_with("postgresql://") || url.starts_with("postgres://");
-                             const std::size_t host = url.find("://") + 3;
-                             const std::string_view authority =
-                                 std::string_view{url}.substr(std::min(host, url.size()), url.find('/', host) - host);
-                             if (url.starts_with(sqlite) && url.size() > sqlite.size()) {
-                               config_.store.url = "sqlite:" + resolved(std::string_view{url}.substr(sqlite.size()));
-                             } else if (postgres && (names_a_password(authority) || asks_for_secret(url))) {
-                               faults_.add(n.source(), "a password in the store's URL",
-                                           "secrets are never in the file: use PGPASSWORD or ~/.pgpass");
-                             } else if (url == "memory:" || postgres) {
-                               config_.store.url = url;
-                             } else {
-                               faults_.add(n.source(), "not a store URL",
-                                           "expected \"sqlite:PATH\", \"postgresql://user@host/db\" or \"memory:\"");
-                             }
-                           }}});
+  StoreConfig& to = config_.store;
+  section(node, "store",
+          {{"url", [&](const Node& n) { store_url(n, to.url); }},
+           {"timeout_ms", [&](const Node& n) { count(n, 50, 600'000, "milliseconds", to.timeout_ms); }},
+           {"state", [&](const Node& n) { path(n, "a file", to.state); }}});
+}
+
+inline void ConfigReader::store_url(const Node& node, std::string& target) {
+  std::string url;
+  if (!text(node, "a store URL", url)) return;
+  constexpr std::string_view sqlite = "sqlite:";
+  const bool postgres = url.starts_with("postgresql://") || url.starts_with("postgres://");
+  const std::size_t host = url.find("://") + 3;
+  const std::string_view authority =
+      std::string_view{url}.substr(std::min(host, url.size()), url.find('/', host) - host);
+  if (url.starts_with(sqlite) && url.size() > sqlite.size()) {
+    target = "sqlite:" + resolved(std::string_view{url}.substr(sqlite.size()));
+  } else if (postgres && (names_a_password(authority) || asks_for_secret(url))) {
+    faults_.add(node.source(), "a password in the store's URL",
+                "secrets are never in the file: use PGPASSWORD or ~/.pgpass");
+  } else if (url == "memory:" || postgres) {
+    target = url;
+  } else {
+    faults_.add(node.source(), "not a store URL",
+                "expected \"sqlite:PATH\", \"postgresql://user@host/db\" or \"memory:\"");
+  }
 }
 
 inline void ConfigReader::recorder(const Node& node) {
   RecorderConfig& to = config_.recorder;
   section(node, "recorder",
-          {{"spool",
-            [&](const Node& n) {
-              std::string path;
-              if (const auto* value = n.as_string(); value != nullptr && value->get().empty())
-                to.spool.clear();
-              else if (text(n, "a directory", path))
-                to.spool = resolved(path);
-            }},
+          {{"spool", [&](const Node& n) { path(n, "a directory", to.spool); }},
            {"payloads", [&](const Node& n) { flag(n, to.payloads); }},
            {"flush_ms", [&](const Node& n) { count(n, 1, 60'000, "milliseconds", to.flush_ms); }}});
 }
@@ -468,6 +473,15 @@ inline bool ConfigReader::text(const Node& node, std::string_view what, std::str
   if (got.find('\0') != std::string::npos) return faults_.add(node.source(), "a string with a NUL character"), false;
   target = got;
   return true;
+}
+
+/// A path, from the file's folder; empty switches off what it is for.
+inline void ConfigReader::path(const Node& node, std::string_view what, std::string& target) {
+  std::string path;
+  if (const auto* value = node.as_string(); value != nullptr && value->get().empty())
+    target.clear();
+  else if (text(node, what, path))
+    target = resolved(path);
 }
 
 /// The name of an environment variable. Anything else is refused unseen: it may be the secret itself.

@@ -20,6 +20,9 @@ namespace canary {
 /// Where versions and their shares live.
 struct StoreConfig {
   std::string url = "sqlite:canary.db";  ///< sqlite:PATH, postgresql://..., or memory:, where the file holds the shares
+  std::uint32_t timeout_ms = 5'000;      ///< longest wait for the database
+  std::string state =
+      "canary.state";  ///< file with a node's last good state, for a start without the database; empty: none
   /// True if the split stands in the configuration itself.
   [[nodiscard]] bool in_memory() const noexcept { return url == "memory:"; }
   friend bool operator==(const StoreConfig&, const StoreConfig&) = default;

@@ -125,9 +125,9 @@ inline TaskRecord MemoryStore::load(std::string_view name, const VersionFilter& 
   const std::lock_guard lock{state_->mutex};
   const auto at = state_->tasks.find(name);
   TaskRecord record;
+  if (at != state_->tasks.end()) record = at->second.contents.task;
   record.name = name;
-  if (at == state_->tasks.end()) return record;
-  record = at->second.contents.task;
+  record.token = state_->token();
   const auto unwanted = [&filter](const ModelVersion& each) {
     const bool in_play = each.weight_ppm != 0 || each.status == Status::active;
     const bool named = std::find(filter.numbers.begin(), filter.numbers.end(), each.number) != filter.numbers.end();
@@ -139,9 +139,13 @@ inline TaskRecord MemoryStore::load(std::string_view name, const VersionFilter& 
 
 /// What the constraints of a database check.
 inline void MemoryStore::check(const TaskRecord& task, const Commit& change) {
-  std::uint64_t sum_ppm = 0;
-  for (const ModelVersion& each : task.versions) sum_ppm += each.weight_ppm;
-  if (sum_ppm > total_ppm || !change.row.partition.valid() || change.row.revision != change.expected_revision + 1)
+  std::map<std::uint32_t, std::uint32_t> weights_ppm;
+  for (const ModelVersion& each : task.versions)
+    if (each.weight_ppm != 0) weights_ppm[each.number] = each.weight_ppm;
+  std::map<std::uint32_t, std::uint32_t> shares_ppm;
+  for (const OwnerShare& share : task.partition.shares())
+    if (share.owner != default_owner) shares_ppm[share.owner] = share.ppm;
+  if (weights_ppm != shares_ppm || !task.partition.valid() || change.row.revision != change.expected_revision + 1)
     throw StoreError{StoreErrc::invalid, "task " + task.name + ": the change breaks a constraint of the store"};
 }
 
@@ -152,6 +156,7 @@ inline CommitResult MemoryStore::commit(const Commit& change) {
   TaskRecord& record = task.contents.task;
   record.name = change.task;
   if (record.revision != change.expected_revision) return CommitResult::conflict;
+  if (!change.token.empty() && change.token != state_->token()) return CommitResult::conflict;
   for (const ModelVersion& row : change.versions) {
     const bool fits = row.number != 0 && row.number <= record.version_count + 1;
     if (!fits) throw StoreError{StoreErrc::invalid, "task " + record.name + ": a version's number is out of turn"};

@@ -53,11 +53,15 @@ inline constexpr std::uint32_t max_version_number = static_cast<std::uint32_t>(m
 /// A task's row, with those of its versions that were asked for.
 struct TaskRecord {
   std::string name;
-  std::uint32_t revision = 0;       ///< 0: the store does not know the task yet
-  std::uint32_t version_count = 0;  ///< registered so far; the next one gets this + 1
-  Partition partition;              ///< owners are version numbers
+  std::uint32_t revision = 0;          ///< 0: the store does not know the task yet
+  std::uint32_t version_count = 0;     ///< registered so far; the next one gets this + 1
+  Partition partition;                 ///< owners are version numbers
   std::vector<ModelVersion> versions;  ///< by number
-  friend bool operator==(const TaskRecord&, const TaskRecord&) = default;
+  std::string token = {};              ///< epoch token of the store that it was read from; not compared
+  friend bool operator==(const TaskRecord& a, const TaskRecord& b) {
+    return a.name == b.name && a.revision == b.revision && a.version_count == b.version_count &&
+           a.partition == b.partition && a.versions == b.versions;
+  }
 };
 
 /// A version's status before and after one change.
@@ -73,7 +77,7 @@ struct HistoryRow {
   std::uint32_t revision = 0;  ///< after the change
   TimeUs at_us = 0;
   std::string actor;
-  std::string action;  ///< register, canary, promote, rollback, deprecate, archive
+  std::string action;        ///< register, canary, promote, rollback, deprecate, archive
   std::uint32_t number = 0;  ///< version that the action named; 0: none
   std::string note;
   Partition partition;  ///< after the change; that of revision 0 is the untouched ring
@@ -92,26 +96,27 @@ struct Commit {
   /// Whole rows, as they shall stand. At most one is new: number version_count + 1. Those that lose weight come first, so
   /// that the sum of the weights is legal after each.
   std::vector<ModelVersion> versions;
-  HistoryRow row;                      ///< its revision is expected_revision + 1; its partition becomes the task's
+  HistoryRow row;          ///< its revision is expected_revision + 1; its partition becomes the task's
+  std::string token = {};  ///< TaskRecord's: a store that was restored since says `conflict`. Empty: any will do
 };
 
 enum class CommitResult : std::uint8_t {
   done,
-  conflict,  ///< the task is at another revision: nothing was written
+  conflict,  ///< the task is at another revision, or of another epoch token: nothing was written
 };
 
 /// Which rows load() brings beside the task's own.
 struct VersionFilter {
-  bool in_play = true;                 ///< those with a weight, and ACTIVE ones
-  std::vector<std::uint32_t> numbers;  ///< and these
+  bool in_play = true;                      ///< those with a weight, and ACTIVE ones
+  std::vector<std::uint32_t> numbers = {};  ///< and these
   bool all = false;
 };
 
 /// Rows of history() to bring, oldest first.
 struct HistoryFilter {
-  std::uint32_t from = 1;                     ///< first revision
-  std::uint32_t to = 0xFFFF'FFFF;             ///< last revision
-  std::uint32_t newest = 0xFFFF'FFFF;         ///< at most so many, the newest of them
+  std::uint32_t from = 1;              ///< first revision
+  std::uint32_t to = 0xFFFF'FFFF;      ///< last revision
+  std::uint32_t newest = 0xFFFF'FFFF;  ///< at most so many, the newest of them
 };
 
 /// How far a follower has read. The token changes when a store is restored from a backup: revisions start anew then.
@@ -152,22 +157,22 @@ struct TaskContents {
 
 /// What a store answers about itself.
 struct StoreInfo {
-  std::string place;      ///< for people; holds no password
-  std::string engine;     ///< e.g. `SQLite 3.40.1`
-  std::uint32_t schema = 0;  ///< number of the schema that it has
+  std::string place;                 ///< for people; holds no password
+  std::string engine;                ///< e.g. `SQLite 3.40.1`
+  std::uint32_t schema = 0;          ///< number of the schema that it has
   std::uint32_t program_schema = 0;  ///< number of the schema that this program writes into a new store
-  std::string token;      ///< epoch token
+  std::string token;                 ///< epoch token
 };
 
 enum class StoreErrc : std::uint8_t {
-  unreachable,     ///< no reply within the time-out; try again, routing goes on with the last good state
-  denied,          ///< it answers, and refuses: password, rights
-  read_only,       ///< it can be read but not written
-  full,            ///< no room left for the write
-  corrupt,         ///< what it holds makes no sense: restore a backup
-  schema_newer,    ///< written by a newer program: upgrade this one
-  schema_older,    ///< older than this program reads: `canary store migrate`
-  invalid,         ///< the rows break a constraint of the store, or its URL makes no sense
+  unreachable,   ///< no reply within the time-out; try again, routing goes on with the last good state
+  denied,        ///< it answers, and refuses: password, rights
+  read_only,     ///< it can be read but not written
+  full,          ///< no room left for the write
+  corrupt,       ///< what it holds makes no sense: restore a backup
+  schema_newer,  ///< written by a newer program: upgrade this one
+  schema_older,  ///< older than this program reads: `canary store migrate`
+  invalid,       ///< the rows break a constraint of the store, or its URL makes no sense
 };
 
 /// Thrown by every call of a store that cannot do what it is asked to. Nothing was changed.
@@ -221,7 +226,8 @@ class Store {
 
   [[nodiscard]] virtual std::vector<HistoryRow> history(std::string_view task, const HistoryFilter& filter) = 0;
 
-  /// A follower for one thread; it may be made while the store cannot be reached.
+  /// A follower for one thread; it may be made while the store cannot be reached. It never makes the schema: a store that
+  /// has vanished is out of reach, and not an empty one.
   [[nodiscard]] virtual std::unique_ptr<Follower> follow() = 0;
 
   /// Every task, in one consistent view, while others go on writing.

@@ -29,6 +29,20 @@ struct VersionName {
   std::string_view model;
 };
 
+/// A version in a stored split: what its partition calls it, and what decisions say.
+struct StoredVersion {
+  Owner owner = default_owner;
+  std::string_view id;
+  std::string_view model;
+};
+
+/// A task's split as a store keeps it.
+struct StoredSplit {
+  const Partition& partition;
+  std::span<const StoredVersion> versions;  ///< every owner of the partition but the default; others may be there too
+  std::uint32_t revision = 0;
+};
+
 template <class Atomics>
 class BasicReader;
 
@@ -105,6 +119,11 @@ class BasicRouter {
     return set_split(task, std::span{shares.begin(), shares.size()});
   }
 
+  /// Gives the task the very partition that was stored, at its revision, whatever stood before.
+  /// Output  points_moved and points_minimum stay 0: they belong to the change that made the partition.
+  /// Errors  see Errc; nothing has changed then.
+  SplitResult load_split(Task task, const StoredSplit& stored) noexcept;
+
   // --- looking -------------------------------------------------------------------------------------------------------
 
   /// A copy of the task's partition; of an unknown task, the untouched ring. May throw std::bad_alloc.
@@ -146,6 +165,8 @@ class BasicRouter {
   Errc add_task(std::string_view name, const TaskOptions& options, Task& added);
   Errc change_options(detail::TaskState& state, const TaskOptions& options);
   Errc change_split(detail::TaskState& state, std::span<const VersionShare> shares, SplitResult& result);
+  Errc change_stored(detail::TaskState& state, const StoredSplit& stored);
+  Errc renumber(const detail::TaskState& state, const StoredSplit& stored, Partition& renumbered);
   Errc resolve(const detail::TaskState& state, std::span<const VersionShare> shares, Wanted& wanted);
   [[nodiscard]] detail::Version name_version(const detail::TaskState& state, const VersionShare& share);
   void set_options(detail::TaskState& state, const TaskOptions& options);
@@ -193,4 +214,5 @@ using Reader = BasicReader<StdAtomics>;
 
 }  // namespace canary
 
+#include "canary/core/router_publish.hpp"
 #include "canary/core/router_writer.hpp"

@@ -2,107 +2,10 @@
 // Every change computes all that may fail, publishes, and only then commits to the writer's state.
 #pragma once
 
-#include <cstdlib>
-
 #include "canary/core/router.hpp"
+#include "canary/core/router_change.hpp"
 
 namespace canary {
-namespace detail {
-
-[[noreturn]] inline void no_memory() {
-#if defined(__cpp_exceptions)
-  throw std::bad_alloc{};
-#else
-  std::abort();
-#endif
-}
-
-/// splitmix64's finisher (Steele, Lea, Flood 2014).
-[[nodiscard]] constexpr std::uint64_t mix(std::uint64_t x) noexcept {
-  x = (x ^ x >> 30) * 0xBF58'476D'1CE4'E5B9;
-  x = (x ^ x >> 27) * 0x94D0'49BB'1331'11EB;
-  return x ^ x >> 31;
-}
-
-inline constexpr std::size_t longest_text = 0xFFFF;  // sizes in a VersionRecord are 16 bits
-
-[[nodiscard]] constexpr Errc check_options(const TaskOptions& options) noexcept {
-  const bool fits = options.default_model.size() <= longest_text && options.forced_model.size() <= longest_text;
-  return fits ? Errc::ok : Errc::invalid_version;
-}
-
-[[nodiscard]] inline Errc check_shares(std::span<const VersionShare> shares) noexcept {
-  if (shares.size() > max_shares) return Errc::too_many_versions;
-  std::uint64_t sum = 0;
-  for (const VersionShare& share : shares) {
-    if (share.model.empty() || share.model.size() > longest_text || share.id.size() > longest_text)
-      return Errc::invalid_version;
-    sum += share.weight_ppm;
-  }
-  return sum <= total_ppm ? Errc::ok : Errc::over_total;
-}
-
-/// True for the ids that no version may have: the task's default and its override go by them.
-[[nodiscard]] constexpr bool is_reserved(std::string_view task, std::string_view id) noexcept {
-  if (id.substr(0, task.size()) != task) return false;
-  return id.substr(task.size()) == "@default" || id.substr(task.size()) == "@forced";
-}
-
-[[nodiscard]] inline VersionRecord make_record(TaskIndex task, Version version, Owner owner, Reason reason) noexcept {
-  return {version.model.data(),
-          version.id.data(),
-          static_cast<std::uint32_t>(task),
-          static_cast<std::uint16_t>(version.model.size()),
-          static_cast<std::uint16_t>(version.id.size()),
-          owner,
-          reason};
-}
-
-/// Puts a task and the texts back as they were unless the change went through.
-class Undo {
- public:
-  Undo(TaskState& state, TextArena& texts)
-      : state_{&state},
-        texts_{texts},
-        mark_{texts.mark()},
-        default_model_{state.default_model},
-        forced_model_{state.forced_model},
-        forced_id_{state.forced_id},
-        records_{state.records},
-        revision_{state.revision},
-        had_split_{state.split != nullptr},
-        known_{had_split_ ? state.split->versions.size() : 0} {}
-  Undo(const Undo&) = delete;
-  Undo& operator=(const Undo&) = delete;
-  ~Undo() {
-    if (state_ == nullptr) return;
-    state_->default_model = default_model_;
-    state_->forced_model = forced_model_;
-    state_->forced_id = forced_id_;
-    state_->records = records_;
-    state_->revision = revision_;
-    if (had_split_)
-      state_->split->forget_after(known_);
-    else
-      state_->split.reset();
-    texts_.rewind(mark_);
-  }
-  void keep() noexcept { state_ = nullptr; }
-
- private:
-  TaskState* state_;
-  TextArena& texts_;
-  TextArena::Mark mark_;
-  std::string_view default_model_;
-  std::string_view forced_model_;
-  std::string_view forced_id_;
-  RecordRange records_;
-  std::uint32_t revision_;
-  bool had_split_;
-  std::size_t known_;
-};
-
-}  // namespace detail
 
 template <class Atomics>
 BasicRouter<Atomics>::~BasicRouter() {
@@ -196,6 +99,16 @@ SplitResult BasicRouter<Atomics>::set_split(Task task, std::span<const VersionSh
   const auto lock = publication_.lock();
   detail::TaskState* state = state_of(task);
   result.error = state == nullptr ? Errc::unknown_task : guarded([&] { return change_split(*state, shares, result); });
+  return result;
+}
+
+template <class Atomics>
+SplitResult BasicRouter<Atomics>::load_split(Task task, const StoredSplit& stored) noexcept {
+  SplitResult result;
+  const auto lock = publication_.lock();
+  detail::TaskState* state = state_of(task);
+  result.error = state == nullptr ? Errc::unknown_task : guarded([&] { return change_stored(*state, stored); });
+  if (result) result.revision = stored.revision;
   return result;
 }
 
@@ -311,6 +224,57 @@ Errc BasicRouter<Atomics>::change_split(detail::TaskState& state, std::span<cons
   return Errc::ok;
 }
 
+template <class Atomics>
+Errc BasicRouter<Atomics>::change_stored(detail::TaskState& state, const StoredSplit& stored) {
+  detail::Undo undo{state, texts_};
+  if (!state.split) state.split = std::make_unique<detail::Split>();
+  Partition partition;
+  if (const Errc error = renumber(state, stored, partition); error != Errc::ok) return error;
+  if (const Errc error = write_records(state); error != Errc::ok) return error;
+  state.revision = stored.revision;
+  if (const Errc error = publish(state, partition, publication_.writers().task_count); error != Errc::ok) return error;
+  undo.keep();
+  state.split->partition = std::move(partition);
+  return Errc::ok;
+}
+
+/// A stored partition in this router's owners, which count versions in the order they came.
+template <class Atomics>
+Errc BasicRouter<Atomics>::renumber(const detail::TaskState& state, const StoredSplit& stored, Partition& renumbered) {
+  detail::Split& split = *state.split;
+  boost::container::flat_map<Owner, Owner> mine;
+  mine.emplace(default_owner, default_owner);
+  for (const StoredVersion& version : stored.versions) {
+    const bool fits = !version.model.empty() && !version.id.empty() && version.owner != default_owner &&
+                      version.model.size() <= detail::longest_text && version.id.size() <= detail::longest_text;
+    if (!fits || detail::is_reserved(state.name, version.id)) return Errc::invalid_version;
+    Owner owner = split.find({.model = version.model, .id = version.id});
+    if (owner == default_owner) {
+      if (split.versions.size() == max_versions) return Errc::too_many_versions;
+      owner = split.add({texts_.keep(version.id), texts_.keep(version.model)});
+    } else if (split.versions[owner - 1u].model != version.model) {
+      return Errc::version_mismatch;
+    }
+    if (!mine.emplace(version.owner, owner).second) return Errc::duplicate_version;
+  }
+  Partition::Runs runs(stored.partition.runs().begin(), stored.partition.runs().end());
+  Partition::Shares shares(stored.partition.shares().begin(), stored.partition.shares().end());
+  const auto translate = [&mine](Owner& owner) {
+    const auto at = mine.find(owner);
+    if (at == mine.end()) return false;
+    owner = at->second;
+    return true;
+  };
+  if (shares.size() > max_shares + 1) return Errc::too_many_versions;
+  for (Run& run : runs)
+    if (!translate(run.owner)) return Errc::invalid_partition;
+  for (OwnerShare& share : shares)
+    if (!translate(share.owner)) return Errc::invalid_partition;
+  std::sort(shares.begin(), shares.end(), [](const OwnerShare& a, const OwnerShare& b) { return a.owner < b.owner; });
+  renumbered = Partition{std::move(runs), std::move(shares)};
+  return renumbered.valid() ? Errc::ok : Errc::invalid_partition;
+}
+
 /// Shares to owners; versions never seen before are added.
 template <class Atomics>
 Errc BasicRouter<Atomics>::resolve(const detail::TaskState& state, std::span<const VersionShare> shares,
@@ -345,109 +309,6 @@ detail::Version BasicRouter<Atomics>::name_version(const detail::TaskState& stat
     const std::string_view id = texts_.keep(state.name, {at, static_cast<std::size_t>(std::end(digits) - at)});
     if (!state.split->by_id.contains(id)) return {id, model};  // else the caller has named another version so
   }
-}
-
-/// Brings the task's records in line with its names. Records that readers may see are never written: when one of those
-/// would change, or room is short, all move to a new range.
-template <class Atomics>
-Errc BasicRouter<Atomics>::write_records(detail::TaskState& state) {
-  const auto task = static_cast<TaskIndex>(&state - tasks_.data());
-  const std::uint32_t needed = state.records_needed();
-  boost::container::small_vector<VersionRecord, 8> records;
-  records.reserve(needed);
-  records.push_back(
-      detail::make_record(task, {state.default_id, state.default_model}, default_owner, Reason::fallback));
-  if (needed > detail::forced_place) {
-    detail::Version forced{state.forced_id, state.forced_model};
-    Owner owner = default_owner;
-    if (state.split && !state.forced_model.empty()) owner = state.split->find({.model = state.forced_model});
-    if (owner != default_owner) forced = state.split->versions[owner - 1u];
-    records.push_back(detail::make_record(task, forced, owner, Reason::forced));
-  }
-  if (state.split) {
-    const Reason reason = state.default_model.empty() ? Reason::fallback : Reason::split;
-    records.push_back(detail::make_record(task, {state.default_id, state.default_model}, default_owner, reason));
-    Owner owner = default_owner;
-    for (const detail::Version& version : state.split->versions)
-      records.push_back(detail::make_record(task, version, ++owner, Reason::split));
-  }
-  bool fits = needed <= state.records.capacity;
-  for (std::uint32_t i = 0; fits && i != state.records.written; ++i)
-    fits = records[i] == records_.at(state.records.base + i);
-  detail::RecordRange range = state.records;
-  if (!fits) {
-    range = records_.allocate(std::bit_ceil(needed));
-    if (range.capacity == 0) return Errc::full;
-  }
-  for (; range.written != needed; ++range.written) records_.at(range.base + range.written) = records[range.written];
-  state.records = range;
-  return Errc::ok;
-}
-
-template <class Atomics>
-Errc BasicRouter<Atomics>::publish(const detail::TaskState& state, const Partition& partition,
-                                   std::uint32_t task_count) {
-  const auto all = [](std::uint16_t place) { return Column{0, {place, place}}; };
-  const auto shares = partition.shares();
-  const bool serves_a_version = shares.size() > 1 || shares[0].owner != default_owner;
-  AliasTable table;
-  if (!state.forced_model.empty())
-    table.cells.push_back(all(detail::forced_place));
-  else if (!serves_a_version)
-    table.cells.push_back(all(detail::fallback_place));
-  else
-    table = compile(partition, detail::version_offset);
-  const auto log2 = static_cast<std::uint32_t>(table.columns_log2);
-  const detail::Entry entry{table.cells[0], state.records.base << detail::Entry::log2_bits | log2, state.revision};
-  const auto index = static_cast<std::uint32_t>(&state - tasks_.data());
-  const auto cells = log2 == 0 ? 0u : static_cast<std::uint32_t>(table.cells.size());
-  return publish_entry({index, entry, table.cells.data(), cells}, task_count);
-}
-
-template <class Atomics>
-Errc BasicRouter<Atomics>::publish_entry(const detail::EntryChange& change, std::uint32_t task_count) {
-  publication_.prepare();
-  retired_pages_.reserve(retired_pages_.size() + 1);
-  const detail::Snapshot& now = publication_.writers();
-  const std::uint32_t place = change.index >> detail::Page::log2_size;
-  const detail::Page* old = place < now.page_count ? now.pages()[place] : nullptr;
-  detail::Snapshot* next = detail::Snapshot::make(std::max(now.page_count, place + 1));
-  if (next == nullptr) return Errc::out_of_memory;
-  detail::Page* page = detail::copy_page(old, change);
-  if (page == nullptr) {
-    detail::Snapshot::dispose(next);
-    return Errc::out_of_memory;
-  }
-  std::copy_n(now.pages(), now.page_count, next->pages());
-  next->pages()[place] = page;
-  next->task_count = task_count;
-  next->record_blocks = records_.blocks();
-  next->sequence = page->born = now.sequence + 1;
-  const std::uint64_t sequence = next->sequence;
-  publication_.publish(next);
-  if (old != nullptr) retired_pages_.push_back({const_cast<detail::Page*>(old), sequence});
-  free_pages();
-  return Errc::ok;
-}
-
-/// Frees every replaced page that no living snapshot holds. A stopped reader keeps only its own snapshot's pages.
-template <class Atomics>
-void BasicRouter<Atomics>::free_pages() noexcept {
-  const auto in_use = [this](const RetiredPage& old) {
-    bool used = false;
-    publication_.for_each_alive([&](const detail::Snapshot& alive) {
-      used = used || (old.page->born <= alive.sequence && alive.sequence < old.retired);
-    });
-    return used;
-  };
-  auto kept = retired_pages_.begin();
-  for (const RetiredPage& old : retired_pages_) {
-    if (in_use(old))
-      *kept++ = old;
-    else
-      detail::Page::dispose(old.page);
-  }
-  retired_pages_.erase(kept, retired_pages_.end());
 }
 
 }  // namespace canary

@@ -65,6 +65,7 @@ enum class Errc : std::uint8_t {
   version_mismatch,   ///< an id that stands for another model already: ids are never reused
   too_many_versions,  ///< over 1,024 shares at once, or over 65,000 versions in the router's life
   salt_fixed,         ///< a task's salt cannot change: every key would move
+  invalid_partition,  ///< a stored split that does not cover the ring, or names an owner that it does not list
   full,               ///< no room for more tasks or version records
   out_of_memory,      ///< the allocator refused; routing goes on with what stood before
 };
@@ -90,6 +91,8 @@ enum class Errc : std::uint8_t {
       return "too many versions for one task";
     case Errc::salt_fixed:
       return "the salt of a task cannot change";
+    case Errc::invalid_partition:
+      return "the stored split does not cover the ring with versions that it lists";
     case Errc::full:
       return "the router holds as much as it can";
     case Errc::out_of_memory:

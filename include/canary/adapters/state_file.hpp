@@ -1,0 +1,227 @@
+// state_file.hpp: the last good state of a store, in one file beside the process. Layer adapters; needs a POSIX system.
+// A server that starts while its store is down routes by it. It is a copy, never a source: nothing is written back from
+// it, and whatever the store says later wins. Written whole to a new file that then takes the old one's name, so that a
+// crash leaves either; a checksum tells a file that somebody cut or edited.
+//
+// The form is lines, so that people can read it:
+//   canary-state 1
+//   position 17 TOKEN                 count of changes, epoch token
+//   task 5 checks                     revision, name
+//   partition 0:0 ...|0:900000 ...    as in store_text.hpp
+//   version 2 ft:gpt-4o-mini:v2       number, model; as many as the task has
+//   end 0123456789abcdef              XXH3 of all lines above
+#pragma once
+
+#if !__has_include(<fcntl.h>) || !__has_include(<unistd.h>)
+#error "state_file.hpp needs a POSIX system: open, fsync, rename"
+#endif
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+
+#include <cstdint>
+#include <cstdlib>
+#include <cstring>
+#include <filesystem>
+#include <limits>
+#include <optional>
+#include <stdexcept>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "canary/control/store.hpp"
+#include "canary/control/store_text.hpp"
+#include "canary/core/hash.hpp"
+#include "canary/core/task_state.hpp"
+
+namespace canary {
+
+/// All that a router needs of a store.
+struct StoreState {
+  StorePosition position;
+  std::vector<TaskSplit> tasks;
+  friend bool operator==(const StoreState&, const StoreState&) = default;
+};
+
+/// A state file that cannot be written, or holds no state; what() names the file and why.
+class StateFileError : public std::runtime_error {
+ public:
+  using std::runtime_error::runtime_error;
+};
+
+/// Errors  StateFileError; the file that was there stays as it was.
+/// Cost    two writes to disk, about as long as the disk takes for them.
+inline void save_state(const std::filesystem::path& file, const StoreState& state);
+
+/// Nothing when there is no such file.
+/// Errors  StateFileError when it cannot be read, is cut off or was edited.
+[[nodiscard]] inline std::optional<StoreState> load_state(const std::filesystem::path& file);
+
+// ---------------------------------------------------------------------------------------------------------------------
+namespace detail {
+
+inline constexpr std::string_view state_heading = "canary-state 1";
+
+[[nodiscard]] inline std::string hex64(std::uint64_t value) {
+  std::string text(16, '0');
+  for (std::size_t i = 16; i-- != 0; value >>= 4) text[i] = "0123456789abcdef"[value & 15];
+  return text;
+}
+
+[[nodiscard]] inline std::string state_text(const StoreState& state) {
+  std::string text{state_heading};
+  text += "\nposition " + std::to_string(state.position.change) + ' ' + state.position.token + '\n';
+  for (const TaskSplit& task : state.tasks) {
+    text += "task " + std::to_string(task.revision) + ' ' + task.task + "\npartition " +
+            partition_text(task.partition) + '\n';
+    for (const ServingVersion& served : task.versions) {
+      if (served.model.find('\n') != std::string::npos) throw StateFileError{"a model's name has a line break"};
+      text += "version " + std::to_string(served.number) + ' ' + served.model + '\n';
+    }
+  }
+  return text + "end " + hex64(seed_of(text)) + '\n';
+}
+
+/// Reads the lines of a state, one after another.
+class StateReader {
+ public:
+  explicit StateReader(std::string_view text) : text_{text} {}
+
+  [[nodiscard]] std::optional<StoreState> read() {
+    const std::size_t end = text_.rfind("end ");
+    if (end == std::string_view::npos || text_.substr(end) != "end " + hex64(seed_of(text_.substr(0, end))) + '\n')
+      return {};
+    text_ = text_.substr(0, end);
+    StoreState state;
+    std::uint64_t change = 0;
+    if (line() != state_heading ||
+        !field("position", std::numeric_limits<std::int64_t>::max(), change, state.position.token))
+      return {};
+    state.position.change = static_cast<std::int64_t>(change);
+    while (!text_.empty()) {
+      std::optional<TaskSplit> task = read_task();
+      if (!task) return {};
+      state.tasks.push_back(*std::move(task));
+    }
+    return state;
+  }
+
+ private:
+  [[nodiscard]] std::string_view line() {
+    const std::string_view one = text_.substr(0, text_.find('\n'));
+    text_.remove_prefix(std::min(text_.size(), one.size() + 1));
+    return one;
+  }
+
+  /// Takes a line `word number rest`.
+  [[nodiscard]] bool field(std::string_view word, std::uint64_t most, std::uint64_t& number, std::string& rest) {
+    std::string_view one = line();
+    if (!one.starts_with(word)) return false;
+    one.remove_prefix(word.size());
+    if (!take(one, ' ')) return false;
+    const auto value = take_number(one, most);
+    if (!value || !take(one, ' ')) return false;
+    number = *value;
+    rest = one;
+    return true;
+  }
+
+  [[nodiscard]] std::optional<TaskSplit> read_task() {
+    TaskSplit task;
+    std::uint64_t number = 0;
+    if (!field("task", 0xFFFF'FFFF, number, task.task) || !is_task_name(task.task)) return {};
+    task.revision = static_cast<std::uint32_t>(number);
+    std::string_view split = line();
+    constexpr std::string_view word = "partition ";
+    if (!split.starts_with(word)) return {};
+    std::optional<Partition> partition = parse_partition(split.substr(word.size()));
+    if (!partition) return {};
+    task.partition = *std::move(partition);
+    while (text_.starts_with("version ")) {
+      ServingVersion served;
+      if (!field("version", max_version_number, number, served.model)) return {};
+      served.number = static_cast<std::uint32_t>(number);
+      task.versions.push_back(std::move(served));
+    }
+    return task;
+  }
+
+  std::string_view text_;
+};
+
+/// A file descriptor that closes itself.
+class StateFd {
+ public:
+  explicit StateFd(int fd) noexcept : fd_{fd} {}
+  StateFd(const StateFd&) = delete;
+  StateFd& operator=(const StateFd&) = delete;
+  ~StateFd() {
+    if (fd_ >= 0) ::close(fd_);
+  }
+  [[nodiscard]] int get() const noexcept { return fd_; }
+
+ private:
+  int fd_;
+};
+
+[[nodiscard]] inline bool write_whole(int fd, std::string_view text) noexcept {
+  while (!text.empty()) {
+    const ssize_t written = ::write(fd, text.data(), text.size());
+    if (written < 0 && errno == EINTR) continue;
+    if (written <= 0) return false;
+    text.remove_prefix(static_cast<std::size_t>(written));
+  }
+  return ::fsync(fd) == 0;
+}
+
+}  // namespace detail
+
+inline void save_state(const std::filesystem::path& file, const StoreState& state) {
+  const std::string text = detail::state_text(state);
+  std::string fresh = file.string() + ".XXXXXX";
+  const auto fail = [&](const char* what) {
+    throw StateFileError{file.string() + ": " + what + ": " + std::strerror(errno)};
+  };
+  {
+    const detail::StateFd fd{::mkostemp(fresh.data(), O_CLOEXEC)};
+    if (fd.get() < 0) fail("no file can be made beside it");
+    if (!detail::write_whole(fd.get(), text) || ::rename(fresh.c_str(), file.c_str()) != 0) {
+      const int reason = errno;
+      ::unlink(fresh.c_str());
+      errno = reason;
+      fail("cannot be written");
+    }
+  }
+  // The new name is on disk when its folder is. A folder that cannot be synced still has the file.
+  const std::filesystem::path folder = file.has_parent_path() ? file.parent_path() : std::filesystem::path{"."};
+  const detail::StateFd fd{::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC)};
+  if (fd.get() >= 0) ::fsync(fd.get());
+}
+
+inline std::optional<StoreState> load_state(const std::filesystem::path& file) {
+  const detail::StateFd fd{::open(file.c_str(), O_RDONLY | O_CLOEXEC)};
+  if (fd.get() < 0) {
+    if (errno == ENOENT || errno == ENOTDIR) return {};
+    throw StateFileError{file.string() + ": cannot be opened: " + std::strerror(errno)};
+  }
+  std::string text;
+  char block[1 << 16];
+  for (;;) {
+    const ssize_t got = ::read(fd.get(), block, sizeof block);
+    if (got == 0) break;
+    if (got < 0 && errno == EINTR) continue;
+    if (got < 0) throw StateFileError{file.string() + ": cannot be read: " + std::strerror(errno)};
+    text.append(block, static_cast<std::size_t>(got));
+  }
+  std::optional<StoreState> state = detail::StateReader{text}.read();
+  if (!state) throw StateFileError{file.string() + ": holds no whole state of a store"};
+  return state;
+}
+
+}  // namespace canary

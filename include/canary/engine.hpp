@@ -1,0 +1,362 @@
+// engine.hpp: the whole wired together: config -> store -> router, and the router kept up to date. Layer engine.
+//
+// An Engine publishes what its store holds, follows it on one thread, and compiles the environment's overrides in. When
+// the store cannot be reached it goes on with the last good state, from memory or from disk, tries again by itself and
+// says so in status(). Routing never waits for any of that and cannot fail.
+#pragma once
+
+#include <algorithm>
+#include <atomic>
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <cstdlib>
+#include <functional>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <span>
+#include <stdexcept>
+#include <string>
+#include <string_view>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include "canary/adapters/state_file.hpp"
+#include "canary/control/config.hpp"
+#include "canary/control/registry.hpp"
+#include "canary/control/splits.hpp"
+#include "canary/control/store.hpp"
+#include "canary/core/router.hpp"
+
+namespace canary {
+
+enum class Health : std::uint8_t {
+  ok,        ///< routing by what the store holds, as far as anyone can know
+  degraded,  ///< routing by the last good state: `message` says why
+};
+
+/// How an engine is doing.
+struct EngineStatus {
+  Health health = Health::degraded;
+  std::string message;        ///< what is wrong and what to do; empty when all is well
+  bool from_disk = false;     ///< the splits come from the state file: the store was not reached yet
+  TimeUs contact_us = 0;      ///< last time the store answered; 0: never
+  StorePosition position;     ///< how far the store has been read
+  std::uint64_t changes = 0;  ///< splits published since the start
+};
+
+struct EngineOptions {
+  /// One thread follows the store. Without it the store is read once, and again by refresh().
+  bool follow = true;
+  /// Longest time between two looks at the store when nothing woke the follower.
+  std::uint32_t poll_ms = 1'000;
+  /// Told of each change of health, on the thread that found it. Must not throw, and must not call the engine.
+  std::function<void(const EngineStatus&)> on_health = {};
+  std::function<const char*(const char*)> environment = [](const char* name) -> const char* {
+    return std::getenv(name);
+  };
+};
+
+/// Routes by a store. Its Decisions and views live as long as it does.
+class Engine {
+ public:
+  /// Reads the store, or the last good state when that cannot be reached; waits no longer than the store's time-out.
+  /// Input   a store, or null with store.url `memory:`, where the splits stand in the configuration.
+  /// Errors  std::system_error without a thread to follow with. A store that is down is no error: see status().
+  explicit Engine(const Config& config, std::unique_ptr<Store> store = nullptr, EngineOptions options = {});
+  Engine(const Engine&) = delete;
+  Engine& operator=(const Engine&) = delete;
+  /// No thread may be routing.
+  ~Engine();
+
+  /// A configured task; an empty one, which falls back, for any other name.
+  [[nodiscard]] Task task(std::string_view name) const noexcept { return router_.find(name); }
+
+  [[nodiscard, gnu::always_inline]] Decision route(Task task, std::string_view key) const noexcept {
+    return router_.route(task, key);
+  }
+  [[nodiscard, gnu::always_inline]] Decision route(Task task, std::uint64_t key) const noexcept {
+    return router_.route(task, key);
+  }
+  [[nodiscard]] Decision route(Task task) const noexcept { return router_.route(task); }
+  void route_many(Task task, std::span<const std::string_view> keys, std::span<Decision> decisions) const noexcept {
+    router_.route_many(task, keys, decisions);
+  }
+
+  /// For Reader handles, and for looking at partitions.
+  [[nodiscard]] const Router& router() const noexcept { return router_; }
+
+  /// Makes changes in the engine's store, which every engine on it follows, this one included.
+  /// Errors  std::logic_error without a store.
+  [[nodiscard]] Registry registry();
+
+  [[nodiscard]] EngineStatus status() const;
+
+  /// Looks at the store now, on the calling thread: what was committed before the call is published when it returns true.
+  bool refresh();
+
+  /// Takes a new configuration and reads the environment again: new tasks, defaults, overrides, and with `memory:` the
+  /// splits. The store stays the one that the engine has. Tasks that left the configuration keep what they had.
+  ApplyResult reload(const Config& config);
+
+ private:
+  void apply_config();
+  bool make_store();
+  bool look();
+  void publish(const StoreDelta& delta);
+  void publish(const TaskSplit& split);
+  [[nodiscard]] std::optional<ServingVersion> forced_version(const TaskConfig& task);
+  void load_last_good();
+  void save_last_good();
+  void fail(const std::string& why, const std::string& hint = {});
+  void succeed();
+  void tell(Health health, std::string message, bool answered);
+  void follow();
+
+  Router router_;
+  std::unique_ptr<Store> store_;
+  EngineOptions options_;
+  std::unique_ptr<Follower> follower_;  // under work_, but for wait() and interrupt()
+
+  std::mutex work_;  // one look at a time; guards what follows
+  Config config_;
+  ApplyResult applied_;
+  std::map<std::string, TaskSplit, std::less<>> known_;
+  std::map<std::string, std::string, std::less<>> faults_;  // by task
+  StorePosition position_;
+  bool reachable_ = false;  // at the last look
+  bool unsaved_ = false;
+  std::string state_fault_;
+  std::chrono::steady_clock::time_point last_save_{};
+  std::chrono::steady_clock::duration save_took_{};
+
+  mutable std::mutex status_mutex_;  // guards these two
+  EngineStatus status_;
+  bool told_once_ = false;
+
+  std::atomic<bool> stop_ = false;
+  std::thread thread_;
+};
+
+// ---------------------------------------------------------------------------------------------------------------------
+
+inline Engine::Engine(const Config& config, std::unique_ptr<Store> store, EngineOptions options)
+    : store_{std::move(store)}, options_{std::move(options)}, config_{config} {
+  apply_config();
+  if (config_.store.in_memory() || store_ == nullptr) {
+    status_.health = config_.store.in_memory() ? Health::ok : Health::degraded;
+    if (!config_.store.in_memory()) status_.message = "the engine was given no store";
+    return;
+  }
+  follower_ = store_->follow();
+  load_last_good();
+  if (!known_.empty() || make_store()) (void)look();
+  if (options_.follow) thread_ = std::thread{[this] { follow(); }};
+}
+
+/// An empty place becomes a store, but never where there was one before: a database that went missing must not come back
+/// empty and take all traffic to the defaults.
+inline bool Engine::make_store() {
+  try {
+    (void)store_->info();
+    return true;
+  } catch (const StoreError& error) {
+    fail(error.what(), error.hint);
+  } catch (const std::exception& error) {
+    fail(error.what());
+  }
+  return false;
+}
+
+inline Engine::~Engine() {
+  if (thread_.joinable()) {
+    stop_.store(true, std::memory_order_relaxed);  // interrupt() and join() order all else
+    follower_->interrupt();
+    thread_.join();
+  }
+  last_save_ = {};
+  if (follower_ != nullptr) save_last_good();
+}
+
+inline Registry Engine::registry() {
+  if (store_ == nullptr) throw std::logic_error{"this engine has no store: its splits stand in the configuration"};
+  return Registry{*store_};
+}
+
+inline EngineStatus Engine::status() const {
+  const std::lock_guard lock{status_mutex_};
+  return status_;
+}
+
+inline bool Engine::refresh() {
+  const std::lock_guard lock{work_};
+  return follower_ == nullptr || look();
+}
+
+inline ApplyResult Engine::reload(const Config& config) {
+  const std::lock_guard lock{work_};
+  const StoreConfig store = config_.store;
+  config_ = config;
+  config_.store = store;
+  apply_config();
+  for (const auto& [name, split] : known_) publish(split);  // a forced model may be another version now
+  return applied_;
+}
+
+inline void Engine::apply_config() { applied_ = apply(config_, router_, options_.environment); }
+
+/// One look at the store. True if it answered.
+inline bool Engine::look() {
+  try {
+    const StoreDelta delta = follower_->changes(position_);
+    reachable_ = true;
+    publish(delta);
+    position_ = delta.position;
+    save_last_good();
+    succeed();
+    return true;
+  } catch (const StoreError& error) {
+    reachable_ = false;
+    fail(error.what(), error.hint);
+  } catch (const std::exception& error) {
+    reachable_ = false;
+    fail(error.what());
+  }
+  return false;
+}
+
+inline void Engine::publish(const StoreDelta& delta) {
+  if (delta.everything) {
+    std::map<std::string, TaskSplit, std::less<>> gone;
+    gone.swap(known_);
+    faults_.clear();
+    for (const TaskSplit& split : delta.tasks) gone.erase(split.task);
+    for (const auto& [name, split] : gone) publish(TaskSplit{name, 0, {}, {}});
+    unsaved_ = true;
+  }
+  for (const TaskSplit& split : delta.tasks) {
+    publish(split);
+    known_.insert_or_assign(split.task, split);
+    unsaved_ = true;
+  }
+}
+
+/// Gives the router a split. One that makes no sense is told, and keeps nobody else's from being published.
+inline void Engine::publish(const TaskSplit& split) {
+  const Task task = router_.find(split.task);
+  const TaskConfig* config = config_.find_task(split.task);
+  if (!task || config == nullptr) return;  // in the store, but none of this process's business
+  std::vector<ServingVersion> listed = split.versions;
+  if (std::optional<ServingVersion> forced = forced_version(*config)) {
+    const auto same = [&](const ServingVersion& each) { return each.number == forced->number; };
+    if (std::none_of(listed.begin(), listed.end(), same)) listed.push_back(*std::move(forced));
+  }
+  std::vector<std::string> ids;
+  ids.reserve(listed.size());
+  std::vector<StoredVersion> versions;
+  for (const ServingVersion& each : listed) {
+    ids.push_back(version_id(split.task, each.number));
+    versions.push_back({static_cast<Owner>(each.number), ids.back(), each.model});
+  }
+  const SplitResult result = router_.load_split(task, {split.partition, versions, split.revision});
+  faults_.erase(split.task);
+  if (!result)
+    faults_.emplace(split.task, "task " + split.task + " keeps what it had, its revision " +
+                                    std::to_string(split.revision) +
+                                    " cannot be published: " + std::string{to_string(result.error)});
+  const std::lock_guard lock{status_mutex_};
+  ++status_.changes;
+}
+
+/// The registered version whose model the environment forces on the task, if it is one. With the store out of reach, the
+/// router knows the ones it has seen.
+inline std::optional<ServingVersion> Engine::forced_version(const TaskConfig& task) {
+  const std::string_view model = forced_model(task, options_.environment);
+  if (model.empty() || !reachable_) return {};
+  try {
+    const std::optional<std::uint32_t> number = follower_->find_model(task.name, model);
+    if (!number) return {};
+    return ServingVersion{*number, std::string{model}};
+  } catch (const StoreError&) {
+    return {};
+  }
+}
+
+inline void Engine::load_last_good() {
+  if (config_.store.state.empty()) return;
+  try {
+    const std::optional<StoreState> state = load_state(config_.store.state);
+    if (!state) return;
+    for (const TaskSplit& split : state->tasks) {
+      publish(split);
+      known_.insert_or_assign(split.task, split);
+    }
+    const std::lock_guard lock{status_mutex_};
+    status_.from_disk = true;
+  } catch (const std::exception& error) {
+    state_fault_ = error.what();
+  }
+}
+
+/// A state that cannot be saved is told, and is no reason to stop. Saving takes a twentieth of the time at most.
+inline void Engine::save_last_good() {
+  using Steady = std::chrono::steady_clock;
+  const Steady::time_point start = Steady::now();
+  if (config_.store.state.empty() || !unsaved_ || start < last_save_ + 20 * save_took_) return;
+  try {
+    StoreState state{position_, {}};
+    for (const auto& [name, split] : known_) state.tasks.push_back(split);
+    save_state(config_.store.state, state);
+    unsaved_ = false;
+    state_fault_.clear();
+  } catch (const std::exception& error) {
+    state_fault_ = error.what();
+  }
+  last_save_ = Steady::now();
+  save_took_ = last_save_ - start;
+}
+
+/// The store did not answer.
+inline void Engine::fail(const std::string& why, const std::string& hint) {
+  std::string message = hint.empty() ? why : why + "; " + hint;
+  if (!state_fault_.empty()) message += "; " + state_fault_;
+  tell(Health::degraded, std::move(message), false);
+}
+
+/// It did; what else is wrong is told all the same.
+inline void Engine::succeed() {
+  std::string message = faults_.empty() ? state_fault_ : faults_.begin()->second;
+  tell(faults_.empty() ? Health::ok : Health::degraded, std::move(message), true);
+}
+
+inline void Engine::tell(Health health, std::string message, bool answered) {
+  EngineStatus told;
+  {
+    const std::lock_guard lock{status_mutex_};
+    if (answered) {
+      status_.from_disk = false;
+      status_.contact_us = Registry::system_time();
+      status_.position = position_;
+    }
+    if (told_once_ && status_.health == health && status_.message == message) return;
+    told_once_ = true;
+    status_.health = health;
+    status_.message = std::move(message);
+    told = status_;
+  }
+  if (options_.on_health) options_.on_health(told);
+}
+
+inline void Engine::follow() {
+  while (!stop_.load(std::memory_order_relaxed)) {
+    follower_->wait(std::chrono::milliseconds{options_.poll_ms});
+    if (stop_.load(std::memory_order_relaxed)) return;
+    const std::lock_guard lock{work_};
+    (void)look();
+  }
+}
+
+}  // namespace canary

@@ -1,0 +1,238 @@
+// canary store migrate|backup|restore: the database itself. A backup is an SQLite file, whatever the store is.
+#include <fcntl.h>
+#include <stdio.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstdint>
+#include <cstring>
+#include <filesystem>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <boost/json.hpp>
+
+#include "stores.hpp"
+#include "workspace.hpp"
+
+namespace canary::cli {
+namespace {
+
+namespace json = boost::json;
+namespace fs = std::filesystem;
+
+// --- migrate ---------------------------------------------------------------------------------------------------------
+
+void migrate(Context& context) {
+  const Workspace workspace{context};
+  const std::uint32_t before = workspace.store->migrate();
+  const StoreInfo info = workspace.store->info();
+  if (context.json)
+    return write_document(context.out, json::object{{"schema_before", before}, {"schema", info.schema}});
+  const std::string now = std::to_string(info.schema);
+  std::string line;
+  append_visible(line, info.place);
+  context.out.write(line + (before == info.schema
+                                ? " has schema " + now + " already\n"
+                                : ": schema " + std::to_string(before) + " brought to " + now + '\n'));
+}
+
+// --- what backup and restore count -----------------------------------------------------------------------------------
+
+struct Counts {
+  std::size_t tasks = 0;
+  std::size_t versions = 0;
+  std::size_t history = 0;
+};
+
+Counts count(const std::vector<TaskContents>& tasks) {
+  Counts counts{tasks.size(), 0, 0};
+  for (const TaskContents& each : tasks) {
+    counts.versions += each.task.versions.size();
+    counts.history += each.history.size();
+  }
+  return counts;
+}
+
+std::string counts_text(const Counts& counts) {
+  const auto some = [](std::size_t n, const char* one, const char* many) {
+    return thousands(n) + ' ' + (n == 1 ? one : many);
+  };
+  return some(counts.tasks, "task", "tasks") + ", " + some(counts.versions, "version", "versions") + ", " +
+         some(counts.history, "row of history", "rows of history");
+}
+
+json::object counts_document(const Counts& counts, const std::string& token) {
+  return {{"tasks", counts.tasks},
+          {"versions", counts.versions},
+          {"history", counts.history},
+          {"epoch_token", json_text(token)}};
+}
+
+/// True if the store is an SQLite database in this very file.
+bool is_the_store(const Workspace& workspace, const fs::path& file) {
+  constexpr std::string_view scheme = "sqlite:";
+  const std::string& url = workspace.config.store.url;
+  std::error_code ignored;
+  return url.starts_with(scheme) && fs::equivalent(url.substr(scheme.size()), file, ignored);
+}
+
+// --- backup ----------------------------------------------------------------------------------------------------------
+
+struct BackupOptions {
+  std::string file;
+  bool force = false;
+};
+
+[[noreturn]] void fail(const fs::path& file, int reason) {
+  throw Failure{Exit::failed, file.string() + ": cannot be written: " + std::strerror(reason)};
+}
+
+[[noreturn]] void refuse_existing(const fs::path& file) {
+  throw Failure{Exit::conflict, file.string() + " is there already", "move it away, or --force replaces it"};
+}
+
+/// A file beside the one that is to come; gone unless it took that one's name.
+class Beside {
+ public:
+  explicit Beside(fs::path target) : target_{std::move(target)} {
+    path_ = target_.string() + ".part-" + std::to_string(::getpid());
+    remove();
+  }
+  Beside(const Beside&) = delete;
+  Beside& operator=(const Beside&) = delete;
+  ~Beside() { remove(); }
+
+  [[nodiscard]] const fs::path& path() const noexcept { return path_; }
+
+  /// Onto the disk, and to the name; a crash leaves the whole file or none.
+  void take_name(bool replace) const {
+    synchronise(path_, O_RDONLY);
+    if (::renameat2(AT_FDCWD, path_.c_str(), AT_FDCWD, target_.c_str(), replace ? 0 : RENAME_NOREPLACE) != 0) {
+      if (errno == EEXIST) refuse_existing(target_);
+      const bool unknown = errno == EINVAL || errno == ENOSYS;  // a file system that cannot refuse by itself
+      if (!unknown || ::rename(path_.c_str(), target_.c_str()) != 0) fail(target_, errno);
+    }
+    synchronise(fs::absolute(target_).parent_path(), O_RDONLY | O_DIRECTORY);
+  }
+
+ private:
+  void remove() const noexcept {
+    for (const char* end : {"", "-journal", "-wal", "-shm"}) ::unlink((path_.string() + end).c_str());
+  }
+
+  void synchronise(const fs::path& what, int flags) const {
+    const int fd = ::open(what.c_str(), flags | O_CLOEXEC);
+    if (fd < 0) fail(target_, errno);
+    const int reason = ::fsync(fd) == 0 ? 0 : errno;
+    ::close(fd);
+    if (reason != 0 && reason != EINVAL) fail(target_, reason);  // EINVAL: a folder that knows no fsync
+  }
+
+  fs::path target_;
+  fs::path path_;
+};
+
+void check_target(const Workspace& workspace, const fs::path& file, bool force) {
+  std::error_code error;
+  if (is_the_store(workspace, file))
+    throw Failure{Exit::invalid_input, file.string() + " is the store itself", "give the backup another name"};
+  if (fs::is_directory(file, error))
+    throw Failure{Exit::invalid_input, file.string() + " is a directory", "name a file"};
+  if (!force && fs::exists(fs::symlink_status(file, error))) refuse_existing(file);
+  // An old database's journal would be taken for the new file's.
+  for (const char* end : {"-wal", "-journal"})
+    if (fs::exists(file.string() + end, error))
+      throw Failure{Exit::conflict, file.string() + end + " is there: a database of that name was not closed",
+                    "give the backup another name"};
+}
+
+void backup(Context& context, const BackupOptions& options) {
+  const Workspace workspace{context};
+  const fs::path file{options.file};
+  check_target(workspace, file, options.force);
+  const StoreInfo info = workspace.store->info();
+  std::vector<TaskContents> tasks;
+  workspace.store->read_all([&tasks](TaskContents&& task) { tasks.push_back(std::move(task)); });
+  const Counts counts = count(tasks);
+  const Beside beside{file};
+  write_backup(beside.path(), std::move(tasks), workspace.config.store.timeout_ms);
+  beside.take_name(options.force);
+  if (context.json) {
+    json::object document = counts_document(counts, info.token);
+    document["path"] = json_text(options.file);
+    return write_document(context.out, document);
+  }
+  std::string line;
+  append_visible(line, options.file);
+  context.out.write(line + ": " + counts_text(counts) + '\n');
+}
+
+// --- restore ---------------------------------------------------------------------------------------------------------
+
+struct RestoreOptions {
+  std::string file;
+  bool replace = false;
+  bool dry_run = false;
+};
+
+void restore(Context& context, const RestoreOptions& options) {
+  const Workspace workspace{context};
+  if (is_the_store(workspace, options.file))
+    throw Failure{Exit::invalid_input, options.file + " is the store itself", "name a backup of it"};
+  std::vector<TaskContents> tasks = read_backup(options.file, workspace.config.store.timeout_ms);
+  const Counts counts = count(tasks);
+  const std::size_t there = workspace.store->tasks().size();
+  if (there != 0 && !options.replace)
+    throw Failure{Exit::conflict, "the store has " + thousands(there) + (there == 1 ? " task" : " tasks") + " already",
+                  "--replace puts what is in the backup in their place; canary store backup FILE keeps them"};
+  if (!options.dry_run) {
+    auto next = tasks.begin();
+    workspace.store->replace_all([&]() -> std::optional<TaskContents> {
+      if (next == tasks.end()) return {};
+      return std::move(*next++);
+    });
+  }
+  const StoreInfo info = workspace.store->info();
+  if (context.json) {
+    json::object document = counts_document(counts, info.token);
+    if (options.dry_run) document["dry_run"] = true;
+    return write_document(context.out, document);
+  }
+  std::string place;
+  append_visible(place, info.place);
+  context.out.write(place + (options.dry_run ? " would get " : " holds ") + counts_text(counts));
+  if (there != 0)
+    context.out.write("; its " + thousands(there) + (there == 1 ? " task" : " tasks") +
+                      (options.dry_run ? " would go" : " went"));
+  context.out.write(options.dry_run ? "\ndry run: nothing was changed\n" : "\n");
+}
+
+}  // namespace
+
+void add_store(CLI::App& root, Context& context) {
+  CLI::App& noun = add_noun(root, context, "store", "Migrates, backs up and restores the database");
+  noun.require_subcommand(1);
+
+  CLI::App& migration = add_noun(noun, context, "migrate", "Brings the database to this program's schema");
+  migration.footer("Programs of the schema before go on reading and writing.");
+  migration.callback([&context] { migrate(context); });
+
+  CLI::App& saving = add_noun(noun, context, "backup", "Writes everything to an SQLite file, from one consistent view");
+  const auto to = std::make_shared<BackupOptions>();
+  add_text(saving, "file", to->file, "File to write")->required()->type_name("FILE");
+  saving.add_flag("--force", to->force, "Replace a file that is there");
+  saving.callback([&context, to] { backup(context, *to); });
+
+  CLI::App& loading = add_noun(noun, context, "restore", "Fills the database from a backup");
+  const auto from = std::make_shared<RestoreOptions>();
+  add_text(loading, "file", from->file, "Backup to read; it stays as it is")->required()->type_name("FILE");
+  loading.add_flag("--replace", from->replace, "Let go of every task that the store has now");
+  loading.add_flag("--dry-run", from->dry_run, "Says what it would do, and does nothing");
+  loading.footer("Followers notice: the store gets a new epoch token, and they read everything anew.");
+  loading.callback([&context, from] { restore(context, *from); });
+}
+
+}  // namespace canary::cli
