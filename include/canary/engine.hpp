@@ -16,6 +16,7 @@
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <set>
 #include <span>
 #include <stdexcept>
 #include <string>
@@ -95,21 +96,27 @@ class Engine {
 
   [[nodiscard]] EngineStatus status() const;
 
-  /// Looks at the store now, on the calling thread: what was committed before the call is published when it returns true.
+  /// Looks at the store now, on the calling thread, over a connection of its own: what was committed before the call is
+  /// published when it returns true.
   bool refresh();
 
-  /// Takes a new configuration and reads the environment again: new tasks, defaults, overrides, and with `memory:` the
+  /// Takes a new configuration and reads the environment again, on the calling thread: new tasks, defaults, overrides, and with `memory:` the
   /// splits. The store stays the one that the engine has. Tasks that left the configuration keep what they had.
   ApplyResult reload(const Config& config);
 
  private:
+  /// How the last good state was found.
+  enum class Found : std::uint8_t { none, whole, damaged };
+
   void apply_config();
   bool make_store();
-  bool look();
+  bool look(Follower& by);
+  [[nodiscard]] Follower& own_follower();
   void publish(const StoreDelta& delta);
   void publish(const TaskSplit& split);
-  [[nodiscard]] std::optional<ServingVersion> forced_version(const TaskConfig& task);
-  void load_last_good();
+  void publish_again();
+  [[nodiscard]] std::optional<ServingVersion> forced_version(const TaskSplit& split);
+  [[nodiscard]] Found load_last_good();
   void save_last_good();
   void fail(const std::string& why, const std::string& hint = {});
   void succeed();
@@ -119,13 +126,17 @@ class Engine {
   Router router_;
   std::unique_ptr<Store> store_;
   EngineOptions options_;
-  std::unique_ptr<Follower> follower_;  // under work_, but for wait() and interrupt()
+  std::unique_ptr<Follower> follower_;  // the following thread's own
 
-  std::mutex work_;  // one look at a time; guards what follows
+  std::mutex work_;                  // one look at a time; guards what follows
+  std::unique_ptr<Follower> asker_;  // for looks of other threads
+  Follower* looking_ = nullptr;      // the one whose look this is; null when the store cannot be asked
   Config config_;
   ApplyResult applied_;
+  std::map<std::string, std::string, std::less<>> forced_;  // model by task, as the environment was at the last reload
   std::map<std::string, TaskSplit, std::less<>> known_;
   std::map<std::string, std::string, std::less<>> faults_;  // by task
+  std::set<std::string, std::less<>> unresolved_;           // tasks whose forced model could not be looked up
   StorePosition position_;
   bool reachable_ = false;  // at the last look
   bool unsaved_ = false;
@@ -152,13 +163,12 @@ inline Engine::Engine(const Config& config, std::unique_ptr<Store> store, Engine
     return;
   }
   follower_ = store_->follow();
-  load_last_good();
-  if (!known_.empty() || make_store()) (void)look();
+  if (load_last_good() != Found::none || make_store()) (void)look(*follower_);
   if (options_.follow) thread_ = std::thread{[this] { follow(); }};
 }
 
-/// An empty place becomes a store, but never where there was one before: a database that went missing must not come back
-/// empty and take all traffic to the defaults.
+/// An empty place becomes a store, but not where a state file tells that there was one before: a database that went
+/// missing must not come back empty and take all traffic to the defaults.
 inline bool Engine::make_store() {
   try {
     (void)store_->info();
@@ -193,7 +203,7 @@ inline EngineStatus Engine::status() const {
 
 inline bool Engine::refresh() {
   const std::lock_guard lock{work_};
-  return follower_ == nullptr || look();
+  return follower_ == nullptr || look(own_follower());
 }
 
 inline ApplyResult Engine::reload(const Config& config) {
@@ -202,18 +212,45 @@ inline ApplyResult Engine::reload(const Config& config) {
   config_ = config;
   config_.store = store;
   apply_config();
+  if (follower_ == nullptr) return applied_;
+  looking_ = reachable_ ? &own_follower() : nullptr;
   for (const auto& [name, split] : known_) publish(split);  // a forced model may be another version now
+  looking_ = nullptr;
   return applied_;
 }
 
-inline void Engine::apply_config() { applied_ = apply(config_, router_, options_.environment); }
+/// The environment is read here and nowhere else, on the thread that made the engine or reloads it.
+inline void Engine::apply_config() {
+  forced_.clear();
+  for (const TaskConfig& task : config_.tasks) forced_.emplace(task.name, forced_model(task, options_.environment));
+  const auto environment = [this](const char* name) -> const char* {
+    for (const TaskConfig& task : config_.tasks)
+      if (task.force_env == name) return forced_[task.name].c_str();
+    return nullptr;
+  };
+  applied_ = apply(config_, router_, environment);
+  for (const TaskChange& change : applied_.changes) {
+    faults_.erase(change.task);
+    if (change.error != Errc::ok)
+      faults_.emplace(change.task, "task " + change.task + " stays as it was: " + std::string{to_string(change.error)});
+  }
+}
+
+/// A follower is for one thread, and while one follows, its follower waits.
+inline Follower& Engine::own_follower() {
+  if (!thread_.joinable()) return *follower_;
+  if (asker_ == nullptr) asker_ = store_->follow();
+  return *asker_;
+}
 
 /// One look at the store. True if it answered.
-inline bool Engine::look() {
+inline bool Engine::look(Follower& by) {
+  looking_ = &by;
   try {
-    const StoreDelta delta = follower_->changes(position_);
+    const StoreDelta delta = by.changes(position_);
     reachable_ = true;
     publish(delta);
+    publish_again();
     position_ = delta.position;
     save_last_good();
     succeed();
@@ -226,6 +263,15 @@ inline bool Engine::look() {
     fail(error.what());
   }
   return false;
+}
+
+/// What could not be published, or not as it should be, at the looks before.
+inline void Engine::publish_again() {
+  std::set<std::string, std::less<>> names;
+  names.swap(unresolved_);
+  for (const auto& [name, words] : faults_) names.insert(name);
+  for (const std::string& name : names)
+    if (const auto known = known_.find(name); known != known_.end()) publish(known->second);
 }
 
 inline void Engine::publish(const StoreDelta& delta) {
@@ -250,10 +296,8 @@ inline void Engine::publish(const TaskSplit& split) {
   const TaskConfig* config = config_.find_task(split.task);
   if (!task || config == nullptr) return;  // in the store, but none of this process's business
   std::vector<ServingVersion> listed = split.versions;
-  if (std::optional<ServingVersion> forced = forced_version(*config)) {
-    const auto same = [&](const ServingVersion& each) { return each.number == forced->number; };
-    if (std::none_of(listed.begin(), listed.end(), same)) listed.push_back(*std::move(forced));
-  }
+  const std::optional<ServingVersion> forced = forced_version(split);
+  if (forced && std::find(listed.begin(), listed.end(), *forced) == listed.end()) listed.push_back(*forced);
   std::vector<std::string> ids;
   ids.reserve(listed.size());
   std::vector<StoredVersion> versions;
@@ -261,43 +305,56 @@ inline void Engine::publish(const TaskSplit& split) {
     ids.push_back(version_id(split.task, each.number));
     versions.push_back({static_cast<Owner>(each.number), ids.back(), each.model});
   }
-  const SplitResult result = router_.load_split(task, {split.partition, versions, split.revision});
+  const auto forced_owner = static_cast<Owner>(forced ? forced->number : 0);
+  const SplitResult result = router_.load_split(task, {split.partition, versions, split.revision, forced_owner});
   faults_.erase(split.task);
-  if (!result)
-    faults_.emplace(split.task, "task " + split.task + " keeps what it had, its revision " +
-                                    std::to_string(split.revision) +
-                                    " cannot be published: " + std::string{to_string(result.error)});
-  const std::lock_guard lock{status_mutex_};
-  ++status_.changes;
-}
-
-/// The registered version whose model the environment forces on the task, if it is one. With the store out of reach, the
-/// router knows the ones it has seen.
-inline std::optional<ServingVersion> Engine::forced_version(const TaskConfig& task) {
-  const std::string_view model = forced_model(task, options_.environment);
-  if (model.empty() || !reachable_) return {};
-  try {
-    const std::optional<std::uint32_t> number = follower_->find_model(task.name, model);
-    if (!number) return {};
-    return ServingVersion{*number, std::string{model}};
-  } catch (const StoreError&) {
-    return {};
+  if (result) {
+    const std::lock_guard lock{status_mutex_};
+    ++status_.changes;
+    return;
   }
+  faults_.emplace(split.task, "task " + split.task + " keeps what it had, its revision " +
+                                  std::to_string(split.revision) +
+                                  " cannot be published: " + std::string{to_string(result.error)});
 }
 
-inline void Engine::load_last_good() {
-  if (config_.store.state.empty()) return;
+/// The registered version whose model the environment forces on the task, if it is one. With the store out of reach it
+/// can only be one that serves; the next look that reaches it asks again.
+inline std::optional<ServingVersion> Engine::forced_version(const TaskSplit& split) {
+  const auto at = forced_.find(split.task);
+  if (at == forced_.end() || at->second.empty()) return {};
+  const std::string& model = at->second;
+  if (looking_ != nullptr) {
+    try {
+      const std::optional<std::uint32_t> number = looking_->find_model(split.task, model);
+      if (!number) return {};
+      return ServingVersion{*number, model};
+    } catch (const StoreError&) {
+      looking_ = nullptr;  // the others would wait as long
+    }
+  }
+  unresolved_.insert(split.task);
+  const auto serves = std::find_if(split.versions.rbegin(), split.versions.rend(),
+                                   [&](const ServingVersion& each) { return each.model == model; });
+  if (serves == split.versions.rend()) return {};
+  return *serves;
+}
+
+inline Engine::Found Engine::load_last_good() {
+  if (config_.store.state.empty()) return Found::none;
   try {
-    const std::optional<StoreState> state = load_state(config_.store.state);
-    if (!state) return;
+    const std::optional<StoreState> state = load_state(config_.store.state, config_.store.url);
+    if (!state) return Found::none;
     for (const TaskSplit& split : state->tasks) {
       publish(split);
       known_.insert_or_assign(split.task, split);
     }
     const std::lock_guard lock{status_mutex_};
     status_.from_disk = true;
+    return Found::whole;
   } catch (const std::exception& error) {
     state_fault_ = error.what();
+    return Found::damaged;
   }
 }
 
@@ -307,7 +364,7 @@ inline void Engine::save_last_good() {
   const Steady::time_point start = Steady::now();
   if (config_.store.state.empty() || !unsaved_ || start < last_save_ + 20 * save_took_) return;
   try {
-    StoreState state{position_, {}};
+    StoreState state{config_.store.url, position_, {}};
     for (const auto& [name, split] : known_) state.tasks.push_back(split);
     save_state(config_.store.state, state);
     unsaved_ = false;
@@ -355,7 +412,7 @@ inline void Engine::follow() {
     follower_->wait(std::chrono::milliseconds{options_.poll_ms});
     if (stop_.load(std::memory_order_relaxed)) return;
     const std::lock_guard lock{work_};
-    (void)look();
+    (void)look(*follower_);
   }
 }
 

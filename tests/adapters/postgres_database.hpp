@@ -2,10 +2,8 @@
 // The server is the one of CANARY_TEST_POSTGRES (scripts/postgres.sh run DIR -- ctest ...); without it tests skip.
 #pragma once
 
-#include <cstdint>
 #include <cstdlib>
 #include <exception>
-#include <map>
 #include <memory>
 #include <random>
 #include <stdexcept>
@@ -16,9 +14,9 @@
 
 #include <catch2/catch_test_macros.hpp>
 
+#include "../contract/store_helpers.hpp"
 #include "canary/adapters/postgres_url.hpp"
 #include "canary/control/store.hpp"
-#include "canary/core/partition.hpp"
 
 namespace test {
 
@@ -94,30 +92,8 @@ class PostgresDatabase {
 
 // --- Changes as the registry makes them.
 
-[[nodiscard]] inline canary::ModelVersion version_of(std::uint32_t number, std::uint32_t weight_ppm,
-                                                     canary::Status status = canary::Status::candidate) {
-  canary::ModelVersion made;
-  made.number = number;
-  made.model = "model-" + std::to_string(number);
-  made.status = status;
-  made.weight_ppm = weight_ppm;
-  return made;
-}
-
-[[nodiscard]] inline canary::Commit change_to(const canary::TaskRecord& now, std::vector<canary::ModelVersion> rows) {
-  std::map<std::uint32_t, std::uint32_t> weights_ppm;
-  for (const canary::OwnerShare& share : now.partition.shares())
-    if (share.owner != canary::default_owner) weights_ppm[share.owner] = share.ppm;
-  for (const canary::ModelVersion& row : rows) weights_ppm[row.number] = row.weight_ppm;
-  std::vector<canary::WantedShare> wanted;
-  for (const auto& [number, ppm] : weights_ppm)
-    if (ppm != 0) wanted.push_back({static_cast<canary::Owner>(number), ppm});
-  canary::Commit change{now.name, now.revision, std::move(rows), {}};
-  change.row.revision = now.revision + 1;
-  change.row.action = "canary";
-  change.row.partition = rebalance(now.partition, wanted).partition;
-  return change;
-}
+using store_test::change_to;
+using store_test::version_of;
 
 inline canary::CommitResult change(canary::Store& store, std::string_view task,
                                    std::vector<canary::ModelVersion> rows) {

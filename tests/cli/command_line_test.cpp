@@ -58,7 +58,7 @@ TEST_CASE("command line: what makes no sense is exit 2, with what may have been 
   check({"simulate", "checks"}, "canary simulate --help");
   check({"simulate", "checks", "--keys", "canary.toml", "--set", "v1"}, "@1=25");
   check({"why", "checks"}, "canary why --help");
-  check({"why", "checks", "k", "--at", "soon"}, "canary why --help");
+  check({"why", "checks", "k", "--at", "soon"}, "canary history");
   check({"completion", "bsh"}, "\"bash\"");
   check({"version", "extra"}, "canary version --help");
   check({"model"}, "canary model --help");

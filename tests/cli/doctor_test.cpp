@@ -135,7 +135,7 @@ TEST_CASE("doctor: a store out of reach is exit 7, and the rest is looked at all
 TEST_CASE("doctor: without a configuration the machine is looked at", "[cli][doctor]") {
   const Place place;
   const Diagnosis found = diagnose(place);
-  CHECK(found.exit == 1);
+  CHECK(found.exit == 5);
   CHECK_FALSE(found.ok("config"));
   CHECK(has(found.message("config"), "canary init"));
   CHECK(found.ok("clock"));

@@ -263,3 +263,55 @@ TEST_CASE("simulate: under an override with a registered model every key is that
     CHECK(number_of(last.at("count")) == 3);
   }
 }
+
+TEST_CASE("store: a database that went missing is made anew by no command, and doctor says so", "[cli][store]") {
+  const DatabasePlace place;
+  place.register_models({"v1"});
+  CHECK(place.run({"model", "promote", "checks@1"}).exit == 0);
+  CHECK(place.run({"route", "checks", "k"}).exit == 0);  // keeps the state
+  CHECK(place.run({"store", "backup", "b.db"}).exit == 0);
+  const std::string backup = place.read("b.db");
+  for (const char* end : {"", "-wal", "-shm"}) std::filesystem::remove(place.path() / ("canary.db" + std::string{end}));
+  for (const std::vector<std::string>& arguments : {std::vector<std::string>{"model", "list"},
+                                                    {"model", "register", "checks", "v2"},
+                                                    {"history", "checks"},
+                                                    {"model", "canary", "checks@1", "5", "--dry-run"},
+                                                    {"store", "backup", "b.db", "--force"},
+                                                    {"doctor"}}) {
+    INFO(arguments.front() << ' ' << arguments.back());
+    CHECK(place.run(arguments).exit == 7);
+    CHECK_FALSE(std::filesystem::exists(place.path() / "canary.db"));
+  }
+  CHECK(place.read("b.db") == backup);
+  CHECK(place.run({"route", "checks", "k"}).out.find("checks@1") != std::string::npos);
+  CHECK(place.run({"store", "restore", "b.db"}).exit == 0);
+  CHECK(place.run({"model", "list"}).out.find("checks@1") != std::string::npos);
+}
+
+TEST_CASE("store: what stands in the way of a restore is named", "[cli][store]") {
+  const DatabasePlace place;
+  place.register_models({"v1"});
+  CHECK(place.run({"store", "backup", "b.db"}).exit == 0);
+  place.write("canary.db", std::string(20'000, 'x'));
+  const Answer answer = place.run({"store", "restore", "b.db", "--replace"});
+  CHECK(answer.exit == 1);
+  CHECK(answer.err.find("canary.db-wal") != std::string::npos);
+}
+
+TEST_CASE("store: a change that cannot be told stands, and the error says so", "[cli][store]") {
+  const DatabasePlace place;
+  place.register_models({"v1"});
+  const Answer answer = place.shell("\"$CANARY\" --json model canary checks@1 40 >/dev/full");
+  CHECK(answer.exit == 1);
+  CHECK(answer.err.find("the change stands") != std::string::npos);
+}
+
+TEST_CASE("doctor: a state file that is damaged is no good", "[cli][doctor]") {
+  const DatabasePlace place;
+  place.register_models({"v1"});
+  CHECK(place.run({"route", "checks", "k"}).exit == 0);
+  place.write("canary.state", "garbage");
+  const Answer answer = place.run({"doctor"});
+  CHECK(answer.exit == 1);
+  CHECK(answer.out.find("holds no whole state") != std::string::npos);
+}

@@ -123,6 +123,43 @@ TEST_CASE("registry: promote below 100 % takes from everybody in proportion, the
   CHECK(desk.row(1).status == Status::candidate);
 }
 
+TEST_CASE("registry: a promotion that lowers a share gives nothing to versions past their shutdown date",
+          "[control][registry]") {
+  Desk desk;
+  desk.add("v1");
+  desk.add("v2", "2027-01-14");
+  desk.add("v3", "2027-01-14");
+  desk.registry.canary("checks", 1, percent(24));
+  desk.registry.canary("checks", 2, percent(16));
+  desk.registry.canary("checks", 3, percent(20));
+  desk.time += 90LL * 86'400 * 1'000'000;
+  desk.registry.promote("checks", 1, percent(9));
+  CHECK(desk.row(1).weight_ppm == percent(9));
+  CHECK(desk.row(2).weight_ppm == percent(16));
+  CHECK(desk.row(3).weight_ppm == percent(20));
+  CHECK(desk.default_ppm() == percent(55));
+}
+
+TEST_CASE("registry: a share over 100 % is refused", "[control][registry]") {
+  Desk desk;
+  desk.add("v1");
+  for (const std::uint32_t ppm : {1'000'001u, 0xFFFF'FFFFu}) {
+    CHECK(error_of([&] { desk.registry.promote("checks", 1, ppm); }) == RegistryErrc::invalid);
+    CHECK(error_of([&] { desk.registry.canary("checks", 1, ppm); }) == RegistryErrc::invalid);
+  }
+}
+
+TEST_CASE("registry: a rollback makes no task, and walks back over any number of changes", "[control][registry]") {
+  Desk desk;
+  CHECK(error_of([&] { desk.registry.rollback("bad\nname", 0); }) == RegistryErrc::not_found);
+  CHECK(error_of([&] { desk.registry.rollback("checks", 0); }) == RegistryErrc::illegal_step);
+  CHECK(desk.store.tasks().empty());
+  desk.add("v1");
+  desk.registry.canary("checks", 1, percent(10));
+  for (int i = 0; i != 700; ++i) desk.registry.canary("checks", 1, percent(10));
+  CHECK(desk.registry.rollback("checks").row.restores == 1);
+}
+
 TEST_CASE("registry: promote to 100 % takes everything and deprecates who was ACTIVE", "[control][registry]") {
   Desk desk;
   for (const char* model : {"v1", "v2", "v3"}) desk.add(model);
@@ -270,6 +307,11 @@ TEST_CASE("registry: texts that no row could hold are refused in words", "[contr
   CHECK(model("a\nb") == RegistryErrc::invalid);
   CHECK(model(std::string{"a\0b", 3}) == RegistryErrc::invalid);
   CHECK(model("\xFF") == RegistryErrc::invalid);
+  CHECK(model("v1\u200B") == RegistryErrc::invalid);  // would look like v1
+  CHECK(model("\u202Eevil") == RegistryErrc::invalid);
+  CHECK(error_of([&] {
+          desk.registry.register_version("checks", {.model = "v", .note = std::string{"a\0b", 3}});
+        }) == RegistryErrc::invalid);
   CHECK(model(std::string(10'000, 'x')) == RegistryErrc::invalid);
   CHECK_FALSE(model("it's \"quoted\"; DROP TABLE tasks; -- \U0001F600"));
   CHECK(error_of([&] { desk.add("v", "tomorrow"); }) == RegistryErrc::invalid);
@@ -296,8 +338,9 @@ TEST_CASE("registry: after any commands weights sum to 100 %, rows have no gap, 
   for (int round = 0; round != rounds; ++round) {
     Random random{static_cast<std::uint64_t>(round)};
     Desk desk;
-    for (int i = 0; i != 5; ++i) desk.add("v" + std::to_string(i));
+    for (int i = 0; i != 5; ++i) desk.add("v" + std::to_string(i), i % 2 == 0 ? "" : "2027-01-14");
     for (int step = 0; step != 40; ++step) {
+      if (step == 25) desk.time += 90LL * 86'400 * 1'000'000;  // two models are shut down
       const TaskRecord before = desk.task();
       const std::uint32_t number = 1 + random.below(5);
       const std::uint32_t ppm = random.below(3) == 0 ? percent(random.below(101)) : random.below(total_ppm + 1);
@@ -317,8 +360,10 @@ TEST_CASE("registry: after any commands weights sum to 100 %, rows have no gap, 
       }
       REQUIRE(after.revision == before.revision + 1);
       REQUIRE(after.partition.valid());
-      for (const ModelVersion& row : after.versions)
+      for (const ModelVersion& row : after.versions) {
         REQUIRE(row.weight_ppm == detail::Draft::weight_in(after.partition, row.number));
+        if (past_shutdown(row, desk.time)) REQUIRE(row.weight_ppm <= version_of(before, row.number).weight_ppm);
+      }
       const HistoryRow row = desk.history().back();
       REQUIRE(row.revision == after.revision);
       REQUIRE(row.partition == after.partition);

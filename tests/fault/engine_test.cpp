@@ -226,13 +226,13 @@ TEST_CASE("engine: a state file that was cut or edited is told and not believed"
   world.shared->down = true;
   for (std::size_t cut = 0; cut < text.size(); cut += 7) {
     std::ofstream{file, std::ios::binary} << text.substr(0, cut);
-    CHECK_THROWS_AS(load_state(file), StateFileError);
+    CHECK_THROWS_AS(load_state(file, world.config.store.url), StateFileError);
   }
   for (std::size_t at = 0; at < text.size(); at += 3) {
     std::string edited = text;
     edited[at] = static_cast<char>(edited[at] ^ 1);
     std::ofstream{file, std::ios::binary} << edited;
-    CHECK_THROWS_AS(load_state(file), StateFileError);
+    CHECK_THROWS_AS(load_state(file, world.config.store.url), StateFileError);
   }
   const auto engine = world.engine();
   CHECK_FALSE(engine->status().from_disk);
@@ -304,9 +304,9 @@ TEST_CASE("engine: one task whose row makes no sense keeps what it had, and hold
   world.config.tasks.push_back(second);
   world.ramp(1'000'000);
   const auto engine = world.engine();
-  // Ids are never reused: another model behind checks@1 can only be somebody's mistake.
+  // No registry writes a version without a model; another program may.
   TaskRecord broken = world.shared->store.load("checks", {.all = true});
-  broken.versions.front().model = "other";
+  broken.versions.front().model.clear();
   Commit commit{"checks", broken.revision, broken.versions, {}};
   commit.row.revision = broken.revision + 1;
   commit.row.partition = broken.partition;
@@ -318,6 +318,96 @@ TEST_CASE("engine: one task whose row makes no sense keeps what it had, and hold
   CHECK(engine->route(engine->task("risks"), "key").model() == "r1");
   CHECK(engine->status().health == Health::degraded);
   CHECK(engine->status().message.find("checks") != std::string::npos);
+}
+
+TEST_CASE("engine: a task that could not be published is tried again", "[engine]") {
+  const World world;
+  world.ramp(1'000'000);
+  const auto engine = world.engine();
+  TaskRecord row = world.shared->store.load("checks", {.all = true});
+  const auto write = [&](const std::string& model) {
+    row.versions.front().model = model;
+    Commit commit{"checks", row.revision, row.versions, {}};
+    commit.row.revision = ++row.revision;
+    commit.row.partition = row.partition;
+    REQUIRE(world.shared->store.commit(commit) == CommitResult::done);
+  };
+  write("");
+  CHECK(engine->refresh());
+  CHECK(engine->status().health == Health::degraded);
+  write("mended");
+  CHECK(engine->refresh());
+  CHECK(engine->status().health == Health::ok);
+  CHECK(engine->route(engine->task("checks"), "key").model() == "mended");
+}
+
+TEST_CASE("engine: an override of the time of an outage gets its version's id when the store is back", "[engine]") {
+  World world;
+  world.ramp(0);
+  const auto engine = world.engine();
+  world.shared->down = true;
+  CHECK_FALSE(engine->refresh());
+  world.environment["FORCE"] = "v1";
+  (void)engine->reload(world.config);
+  CHECK(engine->route(engine->task("checks"), "key").version_id() == "checks@forced");
+  world.shared->down = false;
+  CHECK(engine->refresh());
+  CHECK(engine->route(engine->task("checks"), "key").version_id() == "checks@1");
+}
+
+TEST_CASE("engine: an override never stands for an archived version, however long the process has known it",
+          "[engine]") {
+  World world;
+  for (const char* model : {"v1", "v1"}) (void)world.registry().register_version("checks", {.model = model});
+  world.environment["FORCE"] = "v1";
+  const auto engine = world.engine();
+  const Task task = engine->task("checks");
+  CHECK(engine->route(task, "key").version_id() == "checks@2");
+  (void)world.registry().deprecate("checks", 2);
+  (void)world.registry().archive("checks", 2);
+  CHECK(engine->refresh());
+  CHECK(engine->route(task, "key").version_id() == "checks@1");
+}
+
+TEST_CASE("engine: the state of another store is not believed", "[engine]") {
+  World world;
+  world.ramp(1'000'000);
+  (void)world.engine();
+  world.config.store.url = "sqlite:other.db";
+  world.shared->down = true;
+  const auto engine = world.engine();
+  CHECK_FALSE(engine->status().from_disk);
+  CHECK(engine->status().message.find("another store") != std::string::npos);
+}
+
+TEST_CASE("engine: a state file keeps the rights that it had", "[engine]") {
+  namespace fs = std::filesystem;
+  const World world;
+  world.ramp(0);
+  (void)world.engine();
+  const fs::path file = world.config.store.state;
+  CHECK((fs::status(file).permissions() & fs::perms::mask) == fs::perms{0644});
+  fs::permissions(file, fs::perms{0660});
+  world.ramp(5);
+  (void)world.engine();
+  CHECK((fs::status(file).permissions() & fs::perms::mask) == fs::perms{0660});
+}
+
+TEST_CASE("engine: one task with an odd name does not spoil the state of the others", "[engine]") {
+  const World world;
+  world.ramp(1'000'000);
+  TaskContents odd;
+  odd.task.name = "odd\nname";
+  std::vector<TaskContents> all{odd};
+  world.shared->store.read_all([&](TaskContents&& each) { all.push_back(std::move(each)); });
+  std::size_t next = 0;
+  world.shared->store.replace_all([&]() -> std::optional<TaskContents> {
+    if (next == all.size()) return {};
+    return all[next++];
+  });
+  (void)world.engine();
+  world.shared->down = true;
+  CHECK(world.engine()->status().from_disk);
 }
 
 TEST_CASE("engine: its registry changes what it routes by", "[engine]") {

@@ -2,12 +2,14 @@
 #include <chrono>
 #include <cstdint>
 #include <cstdlib>
+#include <filesystem>
 #include <map>
 #include <memory>
 #include <optional>
 #include <set>
 #include <string>
 #include <string_view>
+#include <thread>
 #include <utility>
 #include <vector>
 
@@ -16,6 +18,7 @@
 
 #include "../core/history.hpp"
 #include "canary/control/registry.hpp"
+#include "canary/engine.hpp"
 #include "peer_store.hpp"
 #include "process.hpp"
 #include "sites.hpp"
@@ -210,8 +213,71 @@ TEMPLATE_TEST_CASE("store: a backup under load is one moment, and restoring it u
   const StoreDelta delta = follower->changes({token, 1});
   CHECK(delta.everything);
   CHECK(delta.position.token != token);
-  for (int i = 0; i != 20; ++i) REQUIRE(load.line());  // the load goes on upon what was restored
+  while (store->load("checks", {}).revision == revision)
+    REQUIRE(load.line());  // the load goes on upon what was restored
   (void)load.kill();
   check_invariants(*store);
-  CHECK(store->load("checks", {}).revision > revision);
+}
+
+TEMPLATE_TEST_CASE("engine: looks and reloads of other threads do not disturb the one that follows", "[fault]",
+                   CANARY_TEST_SITES) {
+  const TestType site;
+  const std::unique_ptr<Store> store = peer_store(site.url());
+  add_versions(*store);
+  Config config;
+  config.store.url = "database";
+  config.store.state.clear();
+  TaskConfig task;
+  task.name = "checks";
+  task.default_model = "base";
+  task.force_env = "FORCE";
+  config.tasks.push_back(task);
+  EngineOptions options;
+  options.poll_ms = 1;
+  options.environment = [](const char*) { return "v2"; };
+  Engine engine{config, peer_store(site.url()), options};
+  std::thread looks{[&] {
+    for (int i = 0; i != 100; ++i) CHECK(engine.refresh());
+  }};
+  std::thread reloads{[&] {
+    for (int i = 0; i != 100; ++i) (void)engine.reload(config);
+  }};
+  for (std::uint32_t i = 0; i != 50; ++i) (void)Registry{*store}.canary("checks", 1, i);
+  looks.join();
+  reloads.join();
+  CHECK(engine.refresh());
+  CHECK(engine.router().revision(engine.task("checks")) == 54);
+  CHECK(engine.route(engine.task("checks"), "key").version_id() == "checks@2");
+}
+
+TEST_CASE("engine: a database that went missing is not made anew, and takes no traffic to the default", "[fault]") {
+  namespace fs = std::filesystem;
+  const SqliteSite site;
+  Config config;
+  config.store.url = site.url();
+  config.store.state = (site.folder.path() / "canary.state").string();
+  TaskConfig task;
+  task.name = "checks";
+  task.default_model = "base";
+  config.tasks.push_back(task);
+  const fs::path file = site.folder.path() / "canary.db";
+  {
+    const std::unique_ptr<Store> store = peer_store(site.url());
+    add_versions(*store);
+    (void)Registry{*store}.promote("checks", 1);
+    const Engine engine{config, peer_store(site.url())};
+    CHECK(engine.route(engine.task("checks"), "key").version_id() == "checks@1");
+  }
+  fs::remove(file);
+  {
+    const Engine engine{config, peer_store(site.url())};
+    CHECK(engine.status().health == Health::degraded);
+    CHECK(engine.route(engine.task("checks"), "key").version_id() == "checks@1");
+  }
+  CHECK_FALSE(fs::exists(file));
+  fs::resize_file(config.store.state, 40);  // and the state is damaged on top of that
+  const Engine engine{config, peer_store(site.url())};
+  CHECK(engine.status().health == Health::degraded);
+  CHECK(engine.status().message.find("canary.state") != std::string::npos);
+  CHECK_FALSE(fs::exists(file));
 }

@@ -72,6 +72,13 @@ void end_dry_run(Context& context, const ChangeReport& report) {
   if (report.dry_run) context.out.write("dry run: nothing was changed\n");
 }
 
+/// A change stands whatever becomes of the words about it: saying it again would be another change.
+void note_commit(Context& context, const ChangeReport& report) {
+  if (!report.dry_run)
+    context.committed =
+        "the change stands: task " + report.task.name + ", revision " + std::to_string(report.change.row.revision);
+}
+
 json::value version_or_null(const ChangeReport& report) {
   const ModelVersion& version = report.change.changed;
   if (version.number == 0) return nullptr;
@@ -87,6 +94,7 @@ void write(Context& context, const ChangeReport& report, json::object document) 
 
 void write_change_of_weights(Context& context, const ChangeReport& report) {
   const HistoryRow& row = report.change.row;
+  note_commit(context, report);
   if (context.json)
     return write(context, report,
                  {{"version", version_or_null(report)},
@@ -103,6 +111,7 @@ void write_change_of_weights(Context& context, const ChangeReport& report) {
 
 void write_change_of_version(Context& context, const ChangeReport& report) {
   const HistoryRow& row = report.change.row;
+  note_commit(context, report);
   const ModelVersion& version = report.change.changed;
   if (context.json) return write(context, report, {{"version", version_document(report.task.name, version)}});
   std::string line = owner_id(report.task.name, version.number) + (report.dry_run ? " would be " : " is ");

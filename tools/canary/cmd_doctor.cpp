@@ -20,6 +20,7 @@
 
 #include <boost/json.hpp>
 
+#include "canary/adapters/state_file.hpp"
 #include "canary/control/percent.hpp"
 #include "canary/control/registry.hpp"
 #include "canary/control/time_text.hpp"
@@ -49,6 +50,7 @@ class Doctor {
 
   [[nodiscard]] const std::vector<Check>& checks() const noexcept { return checks_; }
   [[nodiscard]] Exit exit() const noexcept {
+    if (!config_) return Exit::invalid_input;
     if (unreachable_) return Exit::store;
     const bool all_ok = std::all_of(checks_.begin(), checks_.end(), [](const Check& check) { return check.ok; });
     return all_ok ? Exit::done : Exit::failed;
@@ -172,7 +174,12 @@ void Doctor::check_store() {
   constexpr std::string_view sqlite = "sqlite:";
   const std::string file = config_->store.url.starts_with(sqlite) ? config_->store.url.substr(sqlite.size()) : "";
   if (!file.empty() && !fs::exists(file)) {  // looking at it would make it
-    check("store", [&file] {
+    check("store", [this, &file] {
+      if (!config_->store.state.empty() && fs::exists(config_->store.state)) {
+        unreachable_ = true;
+        return bad(file + " is not there, and " + config_->store.state +
+                   " tells that it was; put it back, or restore a backup: canary store restore FILE");
+      }
       const std::string fault = fault_beside(file);
       return fault.empty() ? good(file + " is not there yet: the first command that needs it makes it") : bad(fault);
     });
@@ -217,7 +224,11 @@ Check Doctor::state_folder() const {
   if (config_->store.in_memory()) return good("none needed");
   if (file.empty()) return good("none kept: a start without the database falls back to the defaults");
   const std::string fault = fault_beside(file);
-  return fault.empty() ? good(file) : bad(fault + "; see store.state in " + config_file_);
+  if (!fault.empty()) return bad(fault + "; see store.state in " + config_file_);
+  if (fs::is_directory(file)) return bad(file + " is a folder; see store.state in " + config_file_);
+  const std::optional<StoreState> state = load_state(file, config_->store.url);  // its errors say what is wrong
+  return good(state ? file + ": " + thousands(state->tasks.size()) + (state->tasks.size() == 1 ? " task" : " tasks")
+                    : file + " is not there yet");
 }
 
 // --- tasks -----------------------------------------------------------------------------------------------------------
@@ -305,7 +316,12 @@ void write_text(Context& context, const std::vector<Check>& checks) {
   for (const Check& check : checks) {
     const std::string mark = check.ok ? coloured(STDOUT_FILENO, "32", "ok ") : coloured(STDOUT_FILENO, "1;31", "BAD");
     std::string line = mark + "  " + check.name + std::string(width + 2 - check.name.size(), ' ');
-    append_visible(line, check.message);
+    std::string_view rest = check.message;  // a line for each fault of a configuration
+    for (std::size_t end; (end = rest.find('\n')) != std::string_view::npos; rest.remove_prefix(end + 1)) {
+      append_visible(line, rest.substr(0, end));
+      line += '\n' + std::string(width + 7, ' ');
+    }
+    append_visible(line, rest);
     context.out.write(line + '\n');
   }
   const auto faults = std::count_if(checks.begin(), checks.end(), [](const Check& check) { return !check.ok; });
@@ -330,7 +346,8 @@ void run(Context& context) {
 void add_doctor(CLI::App& root, Context& context) {
   CLI::App& noun =
       add_noun(root, context, "doctor", "Checks configuration, store, tasks, providers, clock and memory limits");
-  noun.footer("Exit 0 when all is well, 7 when the store cannot be reached, else 1.");
+  noun.footer(
+      "Exit 0 when all is well, 5 when the configuration does not load, 7 when the store cannot be reached, else 1.");
   noun.callback([&context] { run(context); });
 }
 

@@ -110,8 +110,8 @@ void add_rollback(CLI::App& model, Context& context) {
            "TASK: every key gets the version it had; ID: that version to 0 %, DEPRECATED")
       ->required()
       ->type_name("TASK|ID");
-  verb.add_option_function<std::uint32_t>(
-          "--to", [options](std::uint32_t revision) { options->revision = revision; },
+  verb.add_option_function<std::string>(
+          "--to", [options](const std::string& revision) { options->revision = revision_argument("--to", revision); },
           "Back to this revision of the task (default: the one before the last change of weights)")
       ->type_name("REVISION");
   add_change_options(verb, options->change);

@@ -150,7 +150,8 @@ void check_target(const Workspace& workspace, const fs::path& file, bool force) 
 }
 
 void backup(Context& context, const BackupOptions& options) {
-  const Workspace workspace{context};
+  const Workspace workspace{context,
+                            Missing::refuse};  // an empty backup of a store that is lost would be the end of it
   const fs::path file{options.file};
   check_target(workspace, file, options.force);
   const StoreInfo info = workspace.store->info();
@@ -178,13 +179,27 @@ struct RestoreOptions {
   bool dry_run = false;
 };
 
+/// Tasks that the store has. One that is destroyed cannot be written over: SQLite would have to trust it.
+std::size_t count_tasks(const Workspace& workspace) {
+  try {
+    return workspace.store->tasks().size();
+  } catch (const StoreError& error) {
+    constexpr std::string_view scheme = "sqlite:";
+    const std::string& url = workspace.config.store.url;
+    if (error.code != StoreErrc::corrupt || !url.starts_with(scheme)) throw;
+    const std::string file = url.substr(scheme.size());
+    throw StoreError{error.code, error.what(),
+                     "move " + file + ", " + file + "-wal and " + file + "-shm away, then restore again"};
+  }
+}
+
 void restore(Context& context, const RestoreOptions& options) {
-  const Workspace workspace{context};
+  const Workspace workspace{context, Missing::make};
   if (is_the_store(workspace, options.file))
     throw Failure{Exit::invalid_input, options.file + " is the store itself", "name a backup of it"};
   std::vector<TaskContents> tasks = read_backup(options.file, workspace.config.store.timeout_ms);
   const Counts counts = count(tasks);
-  const std::size_t there = workspace.store->tasks().size();
+  const std::size_t there = count_tasks(workspace);
   if (there != 0 && !options.replace)
     throw Failure{Exit::conflict, "the store has " + thousands(there) + (there == 1 ? " task" : " tasks") + " already",
                   "--replace puts what is in the backup in their place; canary store backup FILE keeps them"};

@@ -188,8 +188,8 @@ void add_why(CLI::App& root, Context& context) {
   const auto options = std::make_shared<WhyOptions>();
   add_text(noun, "task", options->task, "Task, as configured")->required()->type_name("TASK");
   add_text(noun, "key", options->key, "Key; put -- before one that starts with a dash")->required()->type_name("KEY");
-  noun.add_option_function<std::uint32_t>(
-          "--at", [options](std::uint32_t revision) { options->at = revision; },
+  noun.add_option_function<std::string>(
+          "--at", [options](const std::string& revision) { options->at = revision_argument("--at", revision); },
           "Explain the decision as it was at this revision (needs a database)")
       ->type_name("REVISION");
   noun.footer(

@@ -1,5 +1,8 @@
 #include "context.hpp"
 
+#include <charconv>
+#include <cstdint>
+#include <system_error>
 #include <utility>
 
 namespace canary::cli {
@@ -61,6 +64,15 @@ CLI::Option* add_texts(CLI::App& app, const std::string& name, std::vector<std::
         for (const std::string& text : texts) target.push_back(unprotect(text));
       },
       description);
+}
+
+std::uint32_t revision_argument(std::string_view option, const std::string& text) {
+  const std::string digits = unprotect(text);
+  std::uint32_t number = 0;
+  const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), number);
+  if (error == std::errc::invalid_argument || end != digits.data() + digits.size())
+    throw Failure{Exit::usage, std::string{option} + " wants a revision, a number", "canary history TASK lists them"};
+  return error == std::errc::result_out_of_range ? 0xFFFF'FFFF : number;
 }
 
 }  // namespace canary::cli

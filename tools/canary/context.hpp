@@ -1,6 +1,7 @@
 // context.hpp: what every command is given, and how commands join the command line.
 #pragma once
 
+#include <cstdint>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -16,6 +17,7 @@ namespace canary::cli {
 struct Context {
   std::string config_file;  ///< empty: CANARY_CONFIG, else ./canary.toml
   bool json = false;
+  std::string committed;  ///< what stands in the store already, whatever goes wrong with telling it
   Output out;
   Exit exit = Exit::done;  ///< how a command ends that has said all itself
 };
@@ -49,5 +51,9 @@ CLI::App& add_noun(CLI::App& root, Context& context, const char* name, const cha
 CLI::Option* add_text(CLI::App& app, const std::string& name, std::string& target, const std::string& description);
 CLI::Option* add_texts(CLI::App& app, const std::string& name, std::vector<std::string>& target,
                        const std::string& description);
+
+/// A task's revision. What is more than any can be is the largest: it will not be found either.
+/// Errors  Failure usage for what is no number.
+[[nodiscard]] std::uint32_t revision_argument(std::string_view option, const std::string& text);
 
 }  // namespace canary::cli

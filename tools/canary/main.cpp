@@ -145,7 +145,8 @@ int end(Context& context, const Failure& failure) {
   try {
     return report(context, failure);
   } catch (const Failure& second) {
-    std::fprintf(stderr, "error: %s\n", second.what());
+    const bool stands = !context.committed.empty();  // that is what matters then
+    std::fprintf(stderr, "error: %s\n", stands ? visible_lines(failure.what()).c_str() : second.what());
     return static_cast<int>(failure.exit);
   } catch (const ReaderGone&) {
     return static_cast<int>(failure.exit);
@@ -181,7 +182,8 @@ int run(CLI::App& root, Context& context, const std::vector<std::string>& argume
     context.json = json;
     return end(context, usage_failure(root, error, arguments));
   } catch (const Failure& failure) {
-    return end(context, failure);
+    if (context.committed.empty()) return end(context, failure);
+    return end(context, {failure.exit, failure.what() + ("; " + context.committed), "do not say it again"});
   } catch (const canary::StoreError& error) {
     return end(context, failure_of(error));
   } catch (const canary::RegistryError& error) {

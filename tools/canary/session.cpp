@@ -95,6 +95,13 @@ void Session::route_by_file() {
   }
 }
 
+/// A warning with what may have come from outside.
+static void warn_of(const std::string& text) {
+  std::string line;
+  append_visible(line, text);
+  warn(line);
+}
+
 void Session::route_by_store(const Config& config) {
   store_ = open_store(config);
   std::error_code ignored;
@@ -106,15 +113,17 @@ void Session::route_by_store(const Config& config) {
   options.follow = false;
   engine_ = std::make_unique<Engine>(config, open_store(config), options);
   const EngineStatus status = engine_->status();
-  if (status.health == Health::ok) return;
+  if (status.health == Health::ok) {
+    if (!status.message.empty()) warn_of(status.message);  // the state cannot be saved, for one
+    return;
+  }
   if (!status.from_disk) {
+    if (has_state) warn_of("no last good state to route by: " + status.message);
     ask();
     throw Failure{Exit::failed, status.message};
   }
   store_.reset();
-  std::string line;
-  append_visible(line, "routing by the last good state, " + config.store.state + ": " + status.message);
-  warn(line);
+  warn_of("routing by the last good state, " + config.store.state + ": " + status.message);
 }
 
 const Router& Session::router() const noexcept { return engine_ ? engine_->router() : *own_; }

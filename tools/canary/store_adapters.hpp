@@ -11,7 +11,7 @@
 
 namespace canary::cli {
 
-[[nodiscard]] std::unique_ptr<Store> open_sqlite(std::string_view url, std::uint32_t timeout_ms);
-[[nodiscard]] std::unique_ptr<Store> open_postgres(std::string_view url, std::uint32_t timeout_ms);
+[[nodiscard]] std::unique_ptr<Store> open_sqlite(std::string_view url, std::uint32_t timeout_ms, bool create);
+[[nodiscard]] std::unique_ptr<Store> open_postgres(std::string_view url, std::uint32_t timeout_ms, bool create);
 
 }  // namespace canary::cli

@@ -4,8 +4,8 @@
 
 namespace canary::cli {
 
-std::unique_ptr<Store> open_postgres(std::string_view url, std::uint32_t timeout_ms) {
-  return std::make_unique<PostgresStore>(url, PostgresOptions{.timeout_ms = timeout_ms});
+std::unique_ptr<Store> open_postgres(std::string_view url, std::uint32_t timeout_ms, bool create) {
+  return std::make_unique<PostgresStore>(url, PostgresOptions{.timeout_ms = timeout_ms, .create = create});
 }
 
 }  // namespace canary::cli

@@ -97,9 +97,10 @@ void copy_database(const std::filesystem::path& from, const std::filesystem::pat
 
 }  // namespace
 
-std::unique_ptr<Store> open_sqlite(std::string_view url, std::uint32_t timeout_ms) {
+std::unique_ptr<Store> open_sqlite(std::string_view url, std::uint32_t timeout_ms, bool create) {
   SqliteOptions options;
   options.timeout_ms = timeout_ms;
+  options.create = create;
   return std::make_unique<SqliteStore>(url, options);
 }
 

@@ -1,7 +1,9 @@
 #include "stores.hpp"
 
+#include <filesystem>
 #include <string>
 #include <string_view>
+#include <system_error>
 
 #include "store_adapters.hpp"
 
@@ -15,17 +17,20 @@ namespace {
 
 }  // namespace
 
-std::unique_ptr<Store> open_store(const Config& config) {
+std::unique_ptr<Store> open_store(const Config& config, Missing missing) {
   const StoreConfig& store = config.store;
   if (store.in_memory())
     throw Failure{Exit::invalid_input, "registry commands need a database, and store.url is \"memory:\"",
                   "set store.url = \"sqlite:canary.db\", and register the versions: canary model register TASK MODEL"};
-  if (store.url.starts_with("sqlite:")) return open_sqlite(store.url, store.timeout_ms);
-  return open_postgres(store.url, store.timeout_ms);
+  std::error_code ignored;
+  const bool known = !store.state.empty() && std::filesystem::exists(store.state, ignored);
+  const bool create = missing == Missing::make || (missing == Missing::make_first && !known);
+  if (store.url.starts_with("sqlite:")) return open_sqlite(store.url, store.timeout_ms, create);
+  return open_postgres(store.url, store.timeout_ms, create);
 }
 
 #ifndef CANARY_CLI_SQLITE
-std::unique_ptr<Store> open_sqlite(std::string_view, std::uint32_t) { refuse("SQLite", "libsqlite3-dev"); }
+std::unique_ptr<Store> open_sqlite(std::string_view, std::uint32_t, bool) { refuse("SQLite", "libsqlite3-dev"); }
 std::vector<TaskContents> read_backup(const std::filesystem::path&, std::uint32_t) {
   refuse("SQLite", "libsqlite3-dev");
 }
@@ -35,7 +40,7 @@ void write_backup(const std::filesystem::path&, std::vector<TaskContents>, std::
 #endif
 
 #ifndef CANARY_CLI_POSTGRES
-std::unique_ptr<Store> open_postgres(std::string_view, std::uint32_t) { refuse("PostgreSQL", "libpq-dev"); }
+std::unique_ptr<Store> open_postgres(std::string_view, std::uint32_t, bool) { refuse("PostgreSQL", "libpq-dev"); }
 #endif
 
 Failure failure_of(const StoreError& error) {

@@ -13,9 +13,16 @@
 
 namespace canary::cli {
 
+/// Whether an empty place becomes a store.
+enum class Missing : std::uint8_t {
+  make,        ///< it does
+  make_first,  ///< unless a state file tells that there was one before: it went missing, and must not come back empty
+  refuse,      ///< it does not
+};
+
 /// Touches nothing yet: the store's first call connects.
 /// Errors  Failure invalid_input for `memory:`, and for a database that this program was built without.
-[[nodiscard]] std::unique_ptr<Store> open_store(const Config& config);
+[[nodiscard]] std::unique_ptr<Store> open_store(const Config& config, Missing missing = Missing::make_first);
 
 /// Everything in a backup, whatever store it was made of. The file stays as it is, its journal and its schema too.
 /// Errors  Failure: not_found for no file, invalid_input for one that is no store; StoreError.

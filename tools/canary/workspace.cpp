@@ -23,10 +23,10 @@ std::string login_name() {
 
 }  // namespace
 
-Workspace::Workspace(const Context& context)
+Workspace::Workspace(const Context& context, Missing missing)
     : config_file{config_path(context.config_file)},
       config{load_configuration(config_file)},
-      store{open_store(config)} {}
+      store{open_store(config, missing)} {}
 
 const TaskConfig& Workspace::task(std::string_view name) const { return configured_task(config, config_file, name); }
 

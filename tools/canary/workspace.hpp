@@ -11,13 +11,14 @@
 #include "canary/control/registry.hpp"
 #include "canary/control/store.hpp"
 #include "context.hpp"
+#include "stores.hpp"
 
 namespace canary::cli {
 
 /// The configuration and the store that it names.
 struct Workspace {
   /// Errors  Failure invalid_input for a configuration that does not load, or that names no database.
-  explicit Workspace(const Context& context);
+  explicit Workspace(const Context& context, Missing missing = Missing::make_first);
 
   /// A configured task.
   /// Errors  Failure not_found with the nearest name.

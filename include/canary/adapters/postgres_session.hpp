@@ -22,6 +22,7 @@ namespace canary {
 struct PostgresOptions {
   std::uint32_t timeout_ms = 5'000;  ///< for each call; a connect_timeout in the URL, in seconds, for connecting
   std::uint32_t poll_ms = 1'000;     ///< a follower looks at least so often, give or take a fifth
+  bool create = true;                ///< make the tables in a database that has none
   bool listen = true;                ///< followers ask to be notified, which a pooler may not pass on
   PostgresSchema schema{};
 };
@@ -47,7 +48,9 @@ class PostgresSession {
   enum class Absent : std::uint8_t { make, refuse };
 
   PostgresSession(PostgresPlace place, const PostgresOptions& options, Absent absent = Absent::make)
-      : connection_{std::move(place), options.timeout_ms}, schema_{options.schema}, absent_{absent} {}
+      : connection_{std::move(place), options.timeout_ms},
+        schema_{options.schema},
+        absent_{options.create ? absent : Absent::refuse} {}
 
   [[nodiscard]] PostgresConnection& connection() noexcept { return connection_; }
   [[nodiscard]] std::uint32_t newest() const noexcept { return schema_.number(); }
@@ -117,7 +120,8 @@ inline constexpr std::uint32_t postgres_long_ms = 600'000;     // for statements
   if (failure.in_class("XX")) return {corrupt, "restore a backup"};
   if (failure.in_class("23") || failure.in_class("22") || failure.in_class("54")) return {invalid, {}};
   if (failure.in_class("42") || failure.in_class("0A")) return {corrupt, "somebody has changed the canary_ tables"};
-  return {unreachable, state == "53300" ? "raise the server's max_connections, or use a pooler" : ""};
+  return {unreachable, state == "53300" ? "raise the server's max_connections, or use a pooler"
+                                        : "is the server running, and are host and port right?"};
 }
 
 template <class Body>

@@ -228,7 +228,8 @@ inline SqliteOpened open_sqlite(SqlitePlace& place, bool forward) {
   if (::stat(place.file.c_str(), &there) != 0 && errno == ENOENT) {
     if (!place.options.create || place.seen)
       throw StoreError{StoreErrc::unreachable, "`" + place.path + "`: there is no such file",
-                       place.seen ? "put the file back, or restart to begin with an empty store" : "check the path"};
+                       place.seen ? "put the file back, or restart to begin with an empty store"
+                                  : "put the file back, or restore a backup: canary store restore FILE"};
     if (!make_sqlite_file(place)) flags |= SQLITE_OPEN_CREATE;
   }
   SqliteOpened opened = connect_sqlite(place, flags);

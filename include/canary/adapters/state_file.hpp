@@ -5,6 +5,7 @@
 //
 // The form is lines, so that people can read it:
 //   canary-state 1
+//   store 0123456789abcdef            XXH3 of the store's URL: another store's state is none
 //   position 17 TOKEN                 count of changes, epoch token
 //   task 5 checks                     revision, name
 //   partition 0:0 ...|0:900000 ...    as in store_text.hpp
@@ -44,9 +45,9 @@ namespace canary {
 
 /// All that a router needs of a store.
 struct StoreState {
+  std::string url;  ///< of the store; the file keeps its hash alone
   StorePosition position;
   std::vector<TaskSplit> tasks;
-  friend bool operator==(const StoreState&, const StoreState&) = default;
 };
 
 /// A state file that cannot be written, or holds no state; what() names the file and why.
@@ -60,8 +61,8 @@ class StateFileError : public std::runtime_error {
 inline void save_state(const std::filesystem::path& file, const StoreState& state);
 
 /// Nothing when there is no such file.
-/// Errors  StateFileError when it cannot be read, is cut off or was edited.
-[[nodiscard]] inline std::optional<StoreState> load_state(const std::filesystem::path& file);
+/// Errors  StateFileError when it cannot be read, is cut off, was edited, or belongs to a store of another URL.
+[[nodiscard]] inline std::optional<StoreState> load_state(const std::filesystem::path& file, const std::string& url);
 
 // ---------------------------------------------------------------------------------------------------------------------
 namespace detail {
@@ -74,14 +75,23 @@ inline constexpr std::string_view state_heading = "canary-state 1";
   return text;
 }
 
+/// A registry makes no task without a legal name and no model with a line break; another program may have. Such a task is
+/// left out: one row must not spoil everybody's file.
+[[nodiscard]] inline bool fits_state(const TaskSplit& task) {
+  return is_task_name(task.task) && task.partition.valid() &&
+         std::none_of(task.versions.begin(), task.versions.end(),
+                      [](const ServingVersion& each) { return each.model.find('\n') != std::string::npos; });
+}
+
 [[nodiscard]] inline std::string state_text(const StoreState& state) {
   std::string text{state_heading};
+  text += "\nstore " + hex64(seed_of(state.url));
   text += "\nposition " + std::to_string(state.position.change) + ' ' + state.position.token + '\n';
   for (const TaskSplit& task : state.tasks) {
+    if (!fits_state(task)) continue;
     text += "task " + std::to_string(task.revision) + ' ' + task.task + "\npartition " +
             partition_text(task.partition) + '\n';
     for (const ServingVersion& served : task.versions) {
-      if (served.model.find('\n') != std::string::npos) throw StateFileError{"a model's name has a line break"};
       text += "version " + std::to_string(served.number) + ' ' + served.model + '\n';
     }
   }
@@ -91,7 +101,9 @@ inline constexpr std::string_view state_heading = "canary-state 1";
 /// Reads the lines of a state, one after another.
 class StateReader {
  public:
-  explicit StateReader(std::string_view text) : text_{text} {}
+  StateReader(std::string_view text, const std::string& url) : text_{text}, url_{url} {}
+
+  [[nodiscard]] bool of_another() const noexcept { return of_another_; }
 
   [[nodiscard]] std::optional<StoreState> read() {
     const std::size_t end = text_.rfind("end ");
@@ -99,10 +111,11 @@ class StateReader {
       return {};
     text_ = text_.substr(0, end);
     StoreState state;
+    state.url = url_;
     std::uint64_t change = 0;
-    if (line() != state_heading ||
-        !field("position", std::numeric_limits<std::int64_t>::max(), change, state.position.token))
-      return {};
+    if (line() != state_heading) return {};
+    of_another_ = line() != "store " + hex64(seed_of(url_));
+    if (!field("position", std::numeric_limits<std::int64_t>::max(), change, state.position.token)) return {};
     state.position.change = static_cast<std::int64_t>(change);
     while (!text_.empty()) {
       std::optional<TaskSplit> task = read_task();
@@ -153,6 +166,8 @@ class StateReader {
   }
 
   std::string_view text_;
+  const std::string& url_;
+  bool of_another_ = false;
 };
 
 /// A file descriptor that closes itself.
@@ -169,6 +184,14 @@ class StateFd {
  private:
   int fd_;
 };
+
+/// The new file is for whom the old one was: a command of root's must not take it from the server. Else for all to read.
+inline void take_after(int fd, const std::filesystem::path& old) noexcept {
+  struct stat was {};
+  const bool there = ::stat(old.c_str(), &was) == 0;
+  if (there && ::fchown(fd, was.st_uid, was.st_gid) != 0) return;  // as it is, then
+  ::fchmod(fd, there ? was.st_mode & 0777 : 0644);
+}
 
 [[nodiscard]] inline bool write_whole(int fd, std::string_view text) noexcept {
   while (!text.empty()) {
@@ -191,6 +214,7 @@ inline void save_state(const std::filesystem::path& file, const StoreState& stat
   {
     const detail::StateFd fd{::mkostemp(fresh.data(), O_CLOEXEC)};
     if (fd.get() < 0) fail("no file can be made beside it");
+    detail::take_after(fd.get(), file);
     if (!detail::write_whole(fd.get(), text) || ::rename(fresh.c_str(), file.c_str()) != 0) {
       const int reason = errno;
       ::unlink(fresh.c_str());
@@ -204,7 +228,7 @@ inline void save_state(const std::filesystem::path& file, const StoreState& stat
   if (fd.get() >= 0) ::fsync(fd.get());
 }
 
-inline std::optional<StoreState> load_state(const std::filesystem::path& file) {
+inline std::optional<StoreState> load_state(const std::filesystem::path& file, const std::string& url) {
   const detail::StateFd fd{::open(file.c_str(), O_RDONLY | O_CLOEXEC)};
   if (fd.get() < 0) {
     if (errno == ENOENT || errno == ENOTDIR) return {};
@@ -219,7 +243,10 @@ inline std::optional<StoreState> load_state(const std::filesystem::path& file) {
     if (got < 0) throw StateFileError{file.string() + ": cannot be read: " + std::strerror(errno)};
     text.append(block, static_cast<std::size_t>(got));
   }
-  std::optional<StoreState> state = detail::StateReader{text}.read();
+  detail::StateReader reader{text, url};
+  std::optional<StoreState> state = reader.read();
+  if (reader.of_another())
+    throw StateFileError{file.string() + ": holds the state of another store; give each its own store.state"};
   if (!state) throw StateFileError{file.string() + ": holds no whole state of a store"};
   return state;
 }

@@ -61,6 +61,7 @@ struct Author {
 /// Longest texts, in bytes.
 inline constexpr std::size_t max_model_bytes = 1'024;
 inline constexpr std::size_t max_note_bytes = 16'384;
+inline constexpr std::size_t max_evidence_bytes = 1'048'576;
 
 /// The version's row in a task; it must have been loaded.
 [[nodiscard]] const ModelVersion& version_of(const TaskRecord& task, std::uint32_t number);
@@ -214,11 +215,10 @@ inline void scale_others(const TaskRecord& task, std::uint32_t number, std::uint
   };
   std::vector<Part> parts;
   std::uint64_t sum = 0;
-  const std::uint64_t others_ppm = total_ppm - version_of(task, number).weight_ppm;
+  // What nobody took before may go to those alone whose models live on.
+  const bool grows = left_ppm > total_ppm - version_of(task, number).weight_ppm;
   for (const OwnerShare& share : task.partition.shares()) {
     if (share.owner == number) continue;
-    // What nobody took before may go to those alone whose models live on.
-    const bool grows = left_ppm > others_ppm;
     if (grows && share.owner != default_owner && past_shutdown(version_of(task, share.owner), author.at_us)) {
       left_ppm -= share.ppm;
       continue;
@@ -316,7 +316,9 @@ inline Commit plan_promote(const TaskRecord& task, std::uint32_t number, std::ui
   if (!status)
     throw RegistryError{RegistryErrc::illegal_step, detail::named(task, number) + " is ARCHIVED for good",
                         "register its model anew"};
-  detail::refuse_if_past(task, row, author.at_us);
+  if (ppm > total_ppm)
+    throw RegistryError{RegistryErrc::invalid, detail::named(task, number) + " cannot get more than 100 %"};
+  if (ppm > row.weight_ppm) detail::refuse_if_past(task, row, author.at_us);
   detail::Draft draft{task, "promote", number, author};
   draft.set_status(number, *status);
   draft.set_weight(number, ppm);

@@ -88,7 +88,7 @@ class Registry {
                                          const ChangeOptions& options);
   std::optional<Change> commit(TaskRecord before, const Commit& planned, const ChangeOptions& options,
                                std::uint32_t number);
-  [[nodiscard]] HistoryRow row_at(std::string_view task, std::uint32_t revision);
+  [[nodiscard]] std::vector<HistoryRow> rows_up_to(std::string_view task, std::uint32_t revision);
   [[nodiscard]] Author author(const ChangeOptions& options) const;
   [[noreturn]] static void lost(std::string_view task);
 
@@ -107,14 +107,19 @@ inline void check_text(std::string_view what, std::string_view text, std::size_t
   if (text.size() > most_bytes)
     refuse("has " + std::to_string(text.size()) + " bytes", "at most " + std::to_string(most_bytes) + " are kept");
   if (first_invalid_utf8(text) != text.size()) refuse("is not UTF-8", "convert it");
-  for (std::size_t at = 0; at < text.size(); at += utf8_sequence(text.substr(at)))
+  for (std::size_t at = 0; at < text.size(); at += utf8_sequence(text.substr(at))) {
     if (is_control(text.substr(at)) && !(lines && (text[at] == '\n' || text[at] == '\t' || text[at] == '\r')))
       refuse("has a control character at byte " + std::to_string(at + 1), "leave it out");
+    if (!lines && is_invisible(text.substr(at)))
+      refuse("has an invisible character at byte " + std::to_string(at + 1),
+             "leave it out: two names would look alike");
+  }
 }
 
 inline void check_version(const NewVersion& wanted) {
   if (wanted.model.empty()) throw RegistryError{RegistryErrc::invalid, "the model has no name", "name the model"};
   check_text("model's name", wanted.model, max_model_bytes, false);
+  check_text("note", wanted.note, max_note_bytes, true);
   check_text("provider's name", wanted.provider, max_model_bytes, false);
   check_text("job", wanted.lineage.job, max_model_bytes, false);
   check_text("training file's hash", wanted.lineage.training_file_hash, max_model_bytes, false);
@@ -139,6 +144,7 @@ inline std::optional<VersionId> parse_version_id(std::string_view id) noexcept {
 inline Author Registry::author(const ChangeOptions& options) const {
   detail::check_text("actor's name", options.actor, max_model_bytes, false);
   detail::check_text("note", options.note, max_note_bytes, true);
+  detail::check_text("evidence", options.evidence, max_evidence_bytes, true);
   return {options.actor, options.note, options.evidence, clock_()};
 }
 
@@ -218,33 +224,43 @@ inline Change Registry::rollback(std::string_view task, std::optional<std::uint3
   lost(task);
 }
 
-/// The history row of a revision; of revision 0, the task before its first change.
-inline HistoryRow Registry::row_at(std::string_view task, std::uint32_t revision) {
-  if (revision == 0) return {};
-  std::vector<HistoryRow> rows = store_.history(task, {.from = revision, .to = revision});
-  if (rows.empty())
-    throw StoreError{StoreErrc::corrupt,
-                     "task " + std::string{task} + " has no history row for revision " + std::to_string(revision),
-                     "restore a backup: canary store restore"};
-  return std::move(rows.front());
+/// History rows up to a revision, some hundred of them; the last is that revision's.
+inline std::vector<HistoryRow> Registry::rows_up_to(std::string_view task, std::uint32_t revision) {
+  constexpr std::uint32_t most = 256;
+  std::vector<HistoryRow> rows =
+      store_.history(task, {.from = revision > most ? revision - most + 1 : 1, .to = revision});
+  const std::uint32_t wanted = std::min(revision, most);
+  if (rows.size() != wanted || rows.front().revision + wanted - 1 != revision)
+    throw StoreError{
+        StoreErrc::corrupt,
+        "the history of task " + std::string{task} + " has a gap before revision " + std::to_string(revision),
+        "restore a backup: canary store restore FILE"};
+  return rows;
 }
 
 inline std::optional<Change> Registry::attempt_rollback(std::string_view task, std::optional<std::uint32_t> revision,
                                                         const ChangeOptions& options) {
+  if (!detail::is_task_name(task))
+    throw RegistryError{RegistryErrc::not_found, "a task name is 1 to 128 of A-Z a-z 0-9 _ . -"};
   const Author by = author(options);
-  const std::uint32_t now = store_.load(task, {.in_play = false}).revision;
+  const TaskRecord first = store_.load(task, {.in_play = false});
+  const std::uint32_t now = first.revision;
   if (revision && *revision > now)
     throw RegistryError{RegistryErrc::not_found,
                         "task " + std::string{task} + " never had revision " + std::to_string(*revision),
                         now == 0 ? "it was never changed" : "it has 0 to " + std::to_string(now)};
-  HistoryRow row;
-  const auto look = [&](std::uint32_t at) -> const HistoryRow& { return row = row_at(task, at); };
-  const std::optional<std::uint32_t> found = revision ? revision : revision_before_last_change(now, look);
+  std::vector<HistoryRow> page;  // a store far away is not asked row by row
+  const auto look = [&](std::uint32_t at) -> const HistoryRow& {
+    if (page.empty() || at < page.front().revision || at > page.back().revision) page = rows_up_to(task, at);
+    return page[at - page.front().revision];
+  };
+  std::optional<std::uint32_t> found;
+  if (now != 0) found = revision ? revision : revision_before_last_change(now, look);
   if (!found)
     throw RegistryError{RegistryErrc::illegal_step,
                         "task " + std::string{task} + " has no change of weights that could be taken back",
                         "see canary history " + std::string{task}};
-  const HistoryRow target = row_at(task, *found);
+  const HistoryRow target = *found == 0 ? HistoryRow{} : rows_up_to(task, *found).back();
   const std::vector<HistoryRow> since = store_.history(task, {.from = *found + 1, .to = now});
   VersionFilter filter;
   for (const OwnerShare& share : target.partition.shares())
@@ -254,7 +270,7 @@ inline std::optional<Change> Registry::attempt_rollback(std::string_view task, s
   std::sort(filter.numbers.begin(), filter.numbers.end());
   filter.numbers.erase(std::unique(filter.numbers.begin(), filter.numbers.end()), filter.numbers.end());
   TaskRecord before = store_.load(task, filter);
-  if (before.revision != now) return {};
+  if (before.revision != now || before.token != first.token) return {};
   const Commit planned = plan_restore(before, target, since, by);
   return commit(std::move(before), planned, options, 0);
 }

@@ -42,7 +42,7 @@ struct ModelVersion {
   std::string note;
   TimeUs created_at_us = 0;
   TimeUs changed_at_us = 0;
-  std::string shutdown_date;  ///< YYYY-MM-DD, the provider's last day for the model; empty: none known
+  std::string shutdown_date;  ///< YYYY-MM-DD, the first day without the model at its provider; empty: none known
   Lineage lineage;
   friend bool operator==(const ModelVersion&, const ModelVersion&) = default;
 };

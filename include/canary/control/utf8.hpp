@@ -60,6 +60,16 @@ namespace canary {
          static_cast<unsigned char>(text[1]) <= 0x9F;
 }
 
+/// True if the character that `text` starts with shows nothing, or turns the direction of what follows: zero-width spaces
+/// and joiners, marks and overrides of direction, the byte order mark.
+[[nodiscard]] constexpr bool is_invisible(std::string_view text) noexcept {
+  const auto byte = [&](std::size_t i) { return i < text.size() ? static_cast<unsigned char>(text[i]) : 0u; };
+  if (byte(0) == 0xEF) return byte(1) == 0xBB && byte(2) == 0xBF;  // U+FEFF
+  if (byte(0) != 0xE2) return false;
+  if (byte(1) == 0x80) return (byte(2) >= 0x8B && byte(2) <= 0x8F) || (byte(2) >= 0xA8 && byte(2) <= 0xAE);
+  return byte(1) == 0x81 && byte(2) >= 0xA0 && byte(2) <= 0xAF;  // U+2060 to U+206F
+}
+
 /// Characters in a text, for columns: every byte that does not continue another.
 [[nodiscard]] constexpr std::size_t utf8_length(std::string_view text) noexcept {
   std::size_t count = 0;

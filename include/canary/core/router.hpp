@@ -41,6 +41,7 @@ struct StoredSplit {
   const Partition& partition;
   std::span<const StoredVersion> versions;  ///< every owner of the partition but the default; others may be there too
   std::uint32_t revision = 0;
+  Owner forced = default_owner;  ///< the listed version that the forced model stands for; the default: none does
 };
 
 template <class Atomics>
@@ -166,7 +167,7 @@ class BasicRouter {
   Errc change_options(detail::TaskState& state, const TaskOptions& options);
   Errc change_split(detail::TaskState& state, std::span<const VersionShare> shares, SplitResult& result);
   Errc change_stored(detail::TaskState& state, const StoredSplit& stored);
-  Errc renumber(const detail::TaskState& state, const StoredSplit& stored, Partition& renumbered);
+  Errc renumber(detail::TaskState& state, const StoredSplit& stored, Partition& renumbered);
   Errc resolve(const detail::TaskState& state, std::span<const VersionShare> shares, Wanted& wanted);
   [[nodiscard]] detail::Version name_version(const detail::TaskState& state, const VersionShare& share);
   void set_options(detail::TaskState& state, const TaskOptions& options);

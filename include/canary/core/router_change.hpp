@@ -77,6 +77,8 @@ class Undo {
         forced_id_{state.forced_id},
         records_{state.records},
         revision_{state.revision},
+        stored_{state.stored},
+        forced_owner_{state.forced_owner},
         had_split_{state.split != nullptr},
         known_{had_split_ ? state.split->versions.size() : 0} {}
   Undo(const Undo&) = delete;
@@ -88,6 +90,8 @@ class Undo {
     state_->forced_id = forced_id_;
     state_->records = records_;
     state_->revision = revision_;
+    state_->stored = stored_;
+    state_->forced_owner = forced_owner_;
     if (had_split_)
       state_->split->forget_after(known_);
     else
@@ -105,6 +109,8 @@ class Undo {
   std::string_view forced_id_;
   RecordRange records_;
   std::uint32_t revision_;
+  bool stored_;
+  Owner forced_owner_;
   bool had_split_;
   std::size_t known_;
 };

@@ -21,7 +21,9 @@ Errc BasicRouter<Atomics>::write_records(detail::TaskState& state) {
   if (needed > detail::forced_place) {
     detail::Version forced{state.forced_id, state.forced_model};
     Owner owner = default_owner;
-    if (state.split && !state.forced_model.empty()) owner = state.split->find({.model = state.forced_model});
+    if (state.split && !state.forced_model.empty())
+      owner = state.stored ? state.forced_owner : state.split->find({.model = state.forced_model});
+    if (owner != default_owner && state.split->versions[owner - 1u].model != state.forced_model) owner = default_owner;
     if (owner != default_owner) forced = state.split->versions[owner - 1u];
     records.push_back(detail::make_record(task, forced, owner, Reason::forced));
   }

@@ -209,6 +209,7 @@ Errc BasicRouter<Atomics>::change_split(detail::TaskState& state, std::span<cons
   if (const Errc error = detail::check_shares(shares); error != Errc::ok) return error;
   detail::Undo undo{state, texts_};
   if (!state.split) state.split = std::make_unique<detail::Split>();
+  state.stored = false;
   Wanted wanted;
   if (const Errc error = resolve(state, shares, wanted); error != Errc::ok) return error;
   Rebalanced to = rebalance(state.split->partition, {wanted.data(), wanted.size()});
@@ -240,7 +241,7 @@ Errc BasicRouter<Atomics>::change_stored(detail::TaskState& state, const StoredS
 
 /// A stored partition in this router's owners, which count versions in the order they came.
 template <class Atomics>
-Errc BasicRouter<Atomics>::renumber(const detail::TaskState& state, const StoredSplit& stored, Partition& renumbered) {
+Errc BasicRouter<Atomics>::renumber(detail::TaskState& state, const StoredSplit& stored, Partition& renumbered) {
   detail::Split& split = *state.split;
   boost::container::flat_map<Owner, Owner> mine;
   mine.emplace(default_owner, default_owner);
@@ -248,12 +249,10 @@ Errc BasicRouter<Atomics>::renumber(const detail::TaskState& state, const Stored
     const bool fits = !version.model.empty() && !version.id.empty() && version.owner != default_owner &&
                       version.model.size() <= detail::longest_text && version.id.size() <= detail::longest_text;
     if (!fits || detail::is_reserved(state.name, version.id)) return Errc::invalid_version;
-    Owner owner = split.find({.model = version.model, .id = version.id});
+    Owner owner = split.find_exactly({version.id, version.model});
     if (owner == default_owner) {
       if (split.versions.size() == max_versions) return Errc::too_many_versions;
       owner = split.add({texts_.keep(version.id), texts_.keep(version.model)});
-    } else if (split.versions[owner - 1u].model != version.model) {
-      return Errc::version_mismatch;
     }
     if (!mine.emplace(version.owner, owner).second) return Errc::duplicate_version;
   }
@@ -271,6 +270,9 @@ Errc BasicRouter<Atomics>::renumber(const detail::TaskState& state, const Stored
   for (OwnerShare& share : shares)
     if (!translate(share.owner)) return Errc::invalid_partition;
   std::sort(shares.begin(), shares.end(), [](const OwnerShare& a, const OwnerShare& b) { return a.owner < b.owner; });
+  state.stored = true;
+  state.forced_owner = default_owner;
+  if (const auto forced = mine.find(stored.forced); forced != mine.end()) state.forced_owner = forced->second;
   renumbered = Partition{std::move(runs), std::move(shares)};
   return renumbered.valid() ? Errc::ok : Errc::invalid_partition;
 }

@@ -37,6 +37,17 @@ struct Split {
     return at == names.end() ? default_owner : at->second;
   }
 
+  /// The version of this id and this model. A store that was restored gives an id out again, to another model: then both
+  /// are here, and `by_id` has the first.
+  [[nodiscard]] Owner find_exactly(const Version& wanted) const noexcept {
+    const auto at = by_id.find(wanted.id);
+    if (at == by_id.end()) return default_owner;
+    if (versions[at->second - 1u].model == wanted.model) return at->second;
+    for (std::size_t i = versions.size(); i-- != 0;)
+      if (versions[i].id == wanted.id && versions[i].model == wanted.model) return static_cast<Owner>(i + 1);
+    return default_owner;
+  }
+
   Owner add(Version version) {
     versions.push_back(version);  // first: forget_after() counts these
     const auto owner = static_cast<Owner>(versions.size());
@@ -68,7 +79,9 @@ struct TaskState {
   std::uint64_t seed = 0;
   RecordRange records;
   std::uint32_t revision = 0;
-  std::unique_ptr<Split> split;  // most of a million tasks may never have one
+  bool stored = false;                 ///< the split comes from a store, which knows the version of a forced model too
+  Owner forced_owner = default_owner;  ///< that version
+  std::unique_ptr<Split> split;        // most of a million tasks may never have one
 
   [[nodiscard]] std::uint32_t records_needed() const noexcept {
     if (split) return version_offset + 1u + static_cast<std::uint32_t>(split->versions.size());
