@@ -106,6 +106,7 @@ std::uint32_t tried_ppm(std::string_view id, std::string_view percent) {
 Trial::Trial(const Session& today, const std::vector<std::string>& changes)
     : today_{today}, tried_{&today.router()}, task_{today.task} {
   std::vector<TriedShare> shares;
+  shares.reserve(changes.size());
   for (const std::string& text : changes) shares.push_back(parse_share(text, today.settings));
   if (!shares.empty() && today.in_file()) try_in_file(shares);
   if (!shares.empty() && !today.in_file()) try_in_store(shares);
@@ -174,11 +175,11 @@ void Trial::set_split(const std::vector<Participant>& before, const std::vector<
 // --- one in a database -----------------------------------------------------------------------------------------------
 
 /// The task as it would stand after the change.
-void carry_out(TaskRecord& record, Commit&& change) {
-  for (ModelVersion& row : change.versions)
+void carry_out(TaskRecord& record, const Commit& change) {
+  for (const ModelVersion& row : change.versions)
     for (ModelVersion& old : record.versions)
-      if (old.number == row.number) old = std::move(row);
-  record.partition = std::move(change.row.partition);
+      if (old.number == row.number) old = row;
+  record.partition = change.row.partition;
   record.revision = change.row.revision;
 }
 
@@ -188,6 +189,7 @@ void Trial::try_in_store(const std::vector<TriedShare>& shares) {
   if (today_.store() == nullptr)
     throw Failure{Exit::store, "--set needs the database, which cannot be reached", "leave --set out"};
   std::vector<std::pair<std::uint32_t, std::uint32_t>> wishes;  // number, ppm
+  wishes.reserve(shares.size());
   for (const TriedShare& share : shares)
     wishes.emplace_back(version_argument(settings, share.version).number, tried_ppm(share.version, share.percent));
   VersionFilter filter;

@@ -234,6 +234,7 @@ inline void scale_others(const TaskRecord& task, std::uint32_t number, std::uint
     given += part.after;
   }
   std::vector<Part*> order;
+  order.reserve(parts.size());
   for (Part& part : parts) order.push_back(&part);
   std::sort(order.begin(), order.end(), [](const Part* a, const Part* b) {
     return a->remainder != b->remainder ? a->remainder > b->remainder : a->number < b->number;
