@@ -49,10 +49,11 @@ say tail
 "$build/bench_tail" --rounds "$rounds" --round-ms "$round_ms" --out "$results/tail.json"
 say store
 store_work="$(mktemp -d "$build/store.XXXXXX")"
-trap 'rm -rf "$store_work"' EXIT
+server_work="$(mktemp -d)"  # where the server's own user may go, which a home need not be
+trap 'rm -rf "$store_work" "$server_work"' EXIT
 store_bench=("$build/bench_store" --folder "$store_work" --changes "$changes" --out "$results/store.json")
 status=0
-"$here/../scripts/postgres.sh" run "$store_work/postgres" -- \
+"$here/../scripts/postgres.sh" run "$server_work" -- \
   bash -c '"$@" --postgres "$CANARY_TEST_POSTGRES"' bench "${store_bench[@]}" >"$store_work/log" 2>&1 || status=$?
 if [ "$status" = 77 ]; then status=0; "${store_bench[@]}" >"$store_work/log" 2>&1 || status=$?; fi
 if [ "$status" != 0 ]; then cat "$store_work/log"; echo "store failed" >&2; exit 1; fi
