@@ -18,9 +18,9 @@ done
 build="$(cd "${build:-$here/../build/release/bench}" && pwd)"
 [ -x "$build/bench_route" ] || { echo "no benches in $build: run make bench" >&2; exit 1; }
 
-results="$here/results" repetitions=9 rounds=15 round_ms=250 changes=300 compile_runs=5 filter=.
+results="$here/results" repetitions=9 rounds=15 round_ms=250 changes=300 sink_rows=10000000 compile_runs=5 filter=.
 if [ "$quick" = yes ]; then
-  results="$build/results" repetitions=3 rounds=4 round_ms=150 changes=60 compile_runs=1
+  results="$build/results" repetitions=3 rounds=4 round_ms=150 changes=60 sink_rows=300000 compile_runs=1
   filter='-(tasks:1000000|key:(8|16|64)/.*tasks:1000)'
 fi
 mkdir -p "$results"
@@ -45,18 +45,25 @@ bench bench_route_native route_native --benchmark_filter='(key:(36|u64))/version
 bench bench_select select
 bench bench_snapshot snapshot
 bench bench_publish publish --benchmark_repetitions=$(((repetitions + 1) / 2))
+CANARY_BENCH_FOLDER="$build" bench bench_record record  # its rings in files lie where the build does
 say tail
 "$build/bench_tail" --rounds "$rounds" --round-ms "$round_ms" --out "$results/tail.json"
-say store
 store_work="$(mktemp -d "$build/store.XXXXXX")"
 server_work="$(mktemp -d)"  # where the server's own user may go, which a home need not be
 trap 'rm -rf "$store_work" "$server_work"' EXIT
-store_bench=("$build/bench_store" --folder "$store_work" --changes "$changes" --out "$results/store.json")
-status=0
-"$here/../scripts/postgres.sh" run "$server_work" -- \
-  bash -c '"$@" --postgres "$CANARY_TEST_POSTGRES"' bench "${store_bench[@]}" >"$store_work/log" 2>&1 || status=$?
-if [ "$status" = 77 ]; then status=0; "${store_bench[@]}" >"$store_work/log" 2>&1 || status=$?; fi
-if [ "$status" != 0 ]; then cat "$store_work/log"; echo "store failed" >&2; exit 1; fi
+# With PostgreSQL where it is installed, each bench with a server of its own.
+with_stores() {
+  local name="$1" status=0
+  shift
+  say "$name"
+  local program=("$build/bench_$name" --folder "$store_work" --out "$results/$name.json" "$@")
+  "$here/../scripts/postgres.sh" run "$server_work" -- \
+    bash -c '"$@" --postgres "$CANARY_TEST_POSTGRES"' bench "${program[@]}" >"$store_work/log" 2>&1 || status=$?
+  if [ "$status" = 77 ]; then status=0; "${program[@]}" >"$store_work/log" 2>&1 || status=$?; fi
+  if [ "$status" != 0 ]; then cat "$store_work/log"; echo "$name failed" >&2; exit 1; fi
+}
+with_stores store --changes "$changes"
+with_stores sink --rows "$sink_rows" --keys "$sink_rows"
 say compile_time
 "$here/compile_time" --runs "$compile_runs" --out "$results/compile_time.json"
 say report

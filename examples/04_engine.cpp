@@ -1,7 +1,9 @@
-// A server on a database: it follows the store by itself, and goes on with the last good state while that is away.
+// A server on a database: it follows the store by itself, goes on with the last good state while that is away, and records
+// what became of its decisions.
 #include <canary/adapters/sqlite_store.hpp>
 #include <canary/engine.hpp>
 
+#include <chrono>
 #include <cstdio>
 #include <filesystem>
 #include <memory>
@@ -14,6 +16,7 @@ int main() {
   canary::Config config;  // or load_config("canary.toml")
   config.store.url = "sqlite:" + folder + "/canary.db";
   config.store.state = folder + "/canary.state";
+  config.recorder.spool = folder + "/canary.spool";
   canary::TaskConfig settings;
   settings.name = "checklist_enrichment";
   settings.default_model = "gpt-4o-mini";
@@ -33,5 +36,14 @@ int main() {
   registry.rollback("checklist_enrichment", {}, {.actor = "ada", .note = "worse answers"});
   if (engine.status().health != canary::Health::ok) std::puts(engine.status().message.c_str());
   // [/readme:engine]
+
+  // [readme:record]
+  canary::Decision d = engine.route(task, "user-42");
+  // ... ask d.model() ...
+  const bool kept = engine.record(
+      d, {.latency_us = 812'000, .ok = true, .score = 0.93, .tokens_in = 512, .tokens_out = 88, .cost_microusd = 140});
+  engine.feedback(d.interaction(), 0.4);  // a score that comes later, from any process, once
+  // [/readme:record]
+  if (!kept || !engine.flush(std::chrono::seconds{10})) std::puts(engine.status().recording.message.c_str());
   std::filesystem::remove_all(folder);
 }

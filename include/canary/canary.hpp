@@ -11,3 +11,7 @@
 #include "canary/core/snapshot.hpp"     // every task's columns, immutable
 #include "canary/core/publish.hpp"      // one writer swaps, readers never wait
 #include "canary/core/router.hpp"       // route(task, key) -> Decision
+#include "canary/core/outcome.hpp"      // what became of a request
+#include "canary/core/recorder.hpp"     // record(decision, outcome) -> a lane of this thread
+#include "canary/control/window.hpp"    // interactions -> counts of a version that add up
+#include "canary/control/evidence.hpp"  // assignments and outcomes -> counts that the guard reads

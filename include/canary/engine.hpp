@@ -2,7 +2,8 @@
 //
 // An Engine publishes what its store holds, follows it on one thread, and compiles the environment's overrides in. When
 // the store cannot be reached it goes on with the last good state, from memory or from disk, tries again by itself and
-// says so in status(). Routing never waits for any of that and cannot fail.
+// says so in status(). Routing never waits for any of that and cannot fail. What becomes of decisions goes through its
+// recorder into the same store; record() never waits either.
 #pragma once
 
 #include <algorithm>
@@ -27,10 +28,12 @@
 
 #include "canary/adapters/state_file.hpp"
 #include "canary/control/config.hpp"
+#include "canary/control/epoch.hpp"
 #include "canary/control/registry.hpp"
 #include "canary/control/splits.hpp"
 #include "canary/control/store.hpp"
 #include "canary/core/router.hpp"
+#include "canary/engine_recording.hpp"
 
 namespace canary {
 
@@ -47,11 +50,14 @@ struct EngineStatus {
   TimeUs contact_us = 0;      ///< last time the store answered; 0: never
   StorePosition position;     ///< how far the store has been read
   std::uint64_t changes = 0;  ///< splits published since the start
+  RecordingStatus recording;
 };
 
 struct EngineOptions {
   /// One thread follows the store. Without it the store is read once, and again by refresh().
   bool follow = true;
+  /// What is recorded goes into a spool, and from there into the store, by two threads. Without it record() keeps nothing.
+  bool record = true;
   /// Longest time between two looks at the store when nothing woke the follower.
   std::uint32_t poll_ms = 1'000;
   /// Told of each change of health, on the thread that found it. Must not throw, and must not call the engine.
@@ -76,16 +82,39 @@ class Engine {
   /// A configured task; an empty one, which falls back, for any other name.
   [[nodiscard]] Task task(std::string_view name) const noexcept { return router_.find(name); }
 
+  /// As Router::route(). Where versions are compared the decision gets its interaction id, and is waited for: one without
+  /// an outcome by the task's outcome_timeout_s is a failure of its version.
   [[nodiscard, gnu::always_inline]] Decision route(Task task, std::string_view key) const noexcept {
-    return router_.route(task, key);
+    return noted(router_.route(task, key));
   }
   [[nodiscard, gnu::always_inline]] Decision route(Task task, std::uint64_t key) const noexcept {
-    return router_.route(task, key);
+    return noted(router_.route(task, key));
   }
-  [[nodiscard]] Decision route(Task task) const noexcept { return router_.route(task); }
+  [[nodiscard]] Decision route(Task task) const noexcept { return noted(router_.route(task)); }
   void route_many(Task task, std::span<const std::string_view> keys, std::span<Decision> decisions) const noexcept {
     router_.route_many(task, keys, decisions);
+    for (Decision& decision : decisions.first(std::min(keys.size(), decisions.size()))) decision = noted(decision);
   }
+
+  /// Keeps what became of a decision, and gives it an interaction id if it has none.
+  /// Output  true if it is kept: it reaches the store once, though the process may die. False, and counted, when the
+  /// thread's ring is full; false without a store.
+  /// Cost    a few nanoseconds, wait-free, no system call; docs/decisions/0009-recording.md
+  [[gnu::always_inline]] bool record(Decision& decision, const Outcome& outcome) noexcept {
+    return recording_ != nullptr && recording_->recorder().record(decision, outcome);
+  }
+  /// As above, for a decision that shall stay as it is: a fresh id, where it has none, is not given back.
+  [[gnu::always_inline]] bool record(const Decision& decision, const Outcome& outcome) noexcept {
+    return recording_ != nullptr && recording_->recorder().record(decision, outcome);
+  }
+  /// Gives an interaction of any process a score, once, in the place of the one that its outcome had.
+  /// Input   Decision::interaction() of a recorded decision; a score in [0, 1].
+  /// Output  false for what cannot be meant, and when it was not kept.
+  bool feedback(std::uint64_t interaction, double score) noexcept {
+    return recording_ != nullptr && recording_->recorder().feedback(interaction, score);
+  }
+  /// Waits until everything recorded before the call is in the store; false if it is not by then.
+  bool flush(std::chrono::milliseconds at_most) { return recording_ == nullptr || recording_->flush(at_most); }
 
   /// For Reader handles, and for looking at partitions.
   [[nodiscard]] const Router& router() const noexcept { return router_; }
@@ -108,7 +137,14 @@ class Engine {
   /// How the last good state was found.
   enum class Found : std::uint8_t { none, whole, damaged };
 
+  [[nodiscard, gnu::always_inline]] Decision noted(Decision decision) const noexcept {
+    if (decision.record().watched && recording_ != nullptr) [[unlikely]]
+      recording_->recorder().assign(decision);
+    return decision;
+  }
   void apply_config();
+  void start_recording();
+  [[nodiscard]] std::vector<std::string> new_tasks() const;
   bool make_store();
   bool look(Follower& by);
   [[nodiscard]] Follower& own_follower();
@@ -150,6 +186,7 @@ class Engine {
 
   std::atomic<bool> stop_ = false;
   std::thread thread_;
+  std::unique_ptr<Recording> recording_;  // after what it uses
 };
 
 // ---------------------------------------------------------------------------------------------------------------------
@@ -164,6 +201,7 @@ inline Engine::Engine(const Config& config, std::unique_ptr<Store> store, Engine
   }
   follower_ = store_->follow();
   if (load_last_good() != Found::none || make_store()) (void)look(*follower_);
+  if (options_.record) start_recording();
   if (options_.follow) thread_ = std::thread{[this] { follow(); }};
 }
 
@@ -197,8 +235,37 @@ inline Registry Engine::registry() {
 }
 
 inline EngineStatus Engine::status() const {
-  const std::lock_guard lock{status_mutex_};
-  return status_;
+  EngineStatus status;
+  {
+    const std::lock_guard lock{status_mutex_};
+    status = status_;
+  }
+  if (recording_ != nullptr) status.recording = recording_->status();
+  return status;
+}
+
+/// Before anybody can route: no decision shall go unnoted.
+inline void Engine::start_recording() {
+  RecordingOptions options;
+  options.reachable = reachable_;
+  recording_ = std::make_unique<Recording>(config_, *store_, std::move(options));
+  std::vector<std::string> names;
+  for (const TaskConfig& task : config_.tasks)
+    if (const Task made = router_.find(task.name); made && static_cast<std::size_t>(made.index()) == names.size())
+      names.push_back(task.name);
+  recording_->configure(config_, 0, std::move(names));
+}
+
+/// Tasks that the router will have when it has the configuration, in the order that it will number them.
+inline std::vector<std::string> Engine::new_tasks() const {
+  std::vector<std::string> names;
+  for (const TaskConfig& task : config_.tasks) {
+    const TaskOptions made{task.default_model, task.salt, forced_model(task, options_.environment)};
+    if (!detail::is_task_name(task.name) || detail::check_options(made) != Errc::ok || router_.find(task.name))
+      continue;
+    if (std::find(names.begin(), names.end(), task.name) == names.end()) names.push_back(task.name);
+  }
+  return names;
 }
 
 inline bool Engine::refresh() {
@@ -211,6 +278,9 @@ inline ApplyResult Engine::reload(const Config& config) {
   const StoreConfig store = config_.store;
   config_ = config;
   config_.store = store;
+  // Their names come first: what is recorded of them must be known by name, whatever happens next.
+  if (recording_ != nullptr)
+    recording_->configure(config_, static_cast<std::uint32_t>(router_.task_count()), new_tasks());
   apply_config();
   if (follower_ == nullptr) return applied_;
   looking_ = reachable_ ? &own_follower() : nullptr;
@@ -301,12 +371,17 @@ inline void Engine::publish(const TaskSplit& split) {
   std::vector<std::string> ids;
   ids.reserve(listed.size());
   std::vector<StoredVersion> versions;
+  const Epoch compared = who_is_compared(split.versions, split.partition);
+  const auto watched = [&](std::uint32_t number) {
+    return !compared.candidates.empty() && (number == compared.baseline || compared.find(number) != nullptr);
+  };
   for (const ServingVersion& each : listed) {
     ids.push_back(version_id(split.task, each.number));
-    versions.push_back({static_cast<Owner>(each.number), ids.back(), each.model});
+    versions.push_back({static_cast<Owner>(each.number), ids.back(), each.model, watched(each.number)});
   }
   const auto forced_owner = static_cast<Owner>(forced ? forced->number : 0);
-  const SplitResult result = router_.load_split(task, {split.partition, versions, split.revision, forced_owner});
+  const SplitResult result =
+      router_.load_split(task, {split.partition, versions, split.revision, forced_owner, watched(0)});
   faults_.erase(split.task);
   if (result) {
     const std::lock_guard lock{status_mutex_};
@@ -328,7 +403,7 @@ inline std::optional<ServingVersion> Engine::forced_version(const TaskSplit& spl
     try {
       const std::optional<std::uint32_t> number = looking_->find_model(split.task, model);
       if (!number) return {};
-      return ServingVersion{*number, model};
+      return ServingVersion{*number, model, Status::active};
     } catch (const StoreError&) {
       looking_ = nullptr;  // the others would wait as long
     }

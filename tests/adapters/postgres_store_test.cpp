@@ -64,7 +64,7 @@ bool mentions(const StoreError& error, std::string_view part) {
 // Programs of a later schema.
 constexpr std::array<PostgresMigration, 3> migrations{{
     canary::detail::postgres_migrations[0],
-    {"ALTER TABLE canary_versions ADD COLUMN region text NOT NULL DEFAULT ''"},
+    canary::detail::postgres_migrations[1],
     {"ALTER TABLE canary_tasks ADD COLUMN owner text NOT NULL DEFAULT '';"
      "ALTER TABLE canary_history ADD COLUMN ticket text NOT NULL DEFAULT ''"},
 }};

@@ -7,6 +7,7 @@
 #include <fstream>
 #include <random>
 #include <string>
+#include <vector>
 
 #include <catch2/catch_test_macros.hpp>
 
@@ -25,6 +26,15 @@ void fill(const SqliteFile& file) {
     row.note = repeated("note ", 200);
     change(*store, "task-" + std::to_string(i), {row});
   }
+  const auto kept = store->interactions();
+  const auto spool = kept->claim("a spool", 1);
+  const auto delivery = kept->begin(spool);
+  std::vector<canary::Interaction> rows(500);
+  for (std::size_t i = 0; i != rows.size(); ++i) rows[i].id = i + 1;
+  (void)delivery->add(rows);
+  for (std::uint32_t at = 0; at != 50; ++at)
+    delivery->put({canary::CountsKind::window, 1, 2, at, 0, std::string(100, 'w')});
+  delivery->commit(std::vector<canary::LanePosition>{{0, 500}}, 2);
 }
 
 void overwrite(const std::string& path, std::size_t at, const std::string& bytes) {
@@ -44,6 +54,11 @@ void read_everything(SqliteStore& store) {
     (void)store.follow()->find_model(task, "model-1");
   }
   (void)store.follow()->changes({});
+  const auto kept = store.interactions();
+  (void)kept->spools();
+  (void)kept->counts({});
+  (void)kept->counts({.serial = 1});
+  kept->read({}, [](auto&&...) { return true; });
 }
 
 /// The number of a kind of error, for the exit code of a process; 50 for none.

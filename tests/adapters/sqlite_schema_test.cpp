@@ -15,9 +15,10 @@ using canary::SqliteMigration;
 using canary::SqliteOptions;
 using canary::SqliteStore;
 
-/// Three more schemas. The third has a guard of its own.
-constexpr std::array<SqliteMigration, 4> migrations{{
+/// The schemas that there are, and three to come. The fourth has a guard of its own.
+constexpr std::array<SqliteMigration, 5> migrations{{
     canary::sqlite_migrations[0],
+    canary::sqlite_migrations[1],
     {"ALTER TABLE tasks ADD COLUMN owner TEXT NOT NULL DEFAULT ''"},
     {"ALTER TABLE versions ADD COLUMN region TEXT NOT NULL DEFAULT ''; UPDATE versions SET region = 'eu'",
      "CREATE TRIGGER only_guard BEFORE DELETE ON versions BEGIN SELECT RAISE(ABORT, 'no'); END",
@@ -48,13 +49,13 @@ std::string words(Call call) {
 }  // namespace
 
 TEST_CASE("sqlite schema: a new file has the newest that its maker knows", "[adapters][sqlite]") {
-  for (const std::uint32_t schema : {1u, 2u, 3u, 4u}) {
+  for (const std::uint32_t schema : {1u, 2u, 3u, 4u, 5u}) {
     const SqliteFile file;
     const auto store = file.open(program(schema));
     CHECK(store->info().schema == schema);
     CHECK(store->info().program_schema == schema);
     change(*store, "checks", {version_of(1, 5)});
-    CHECK(triggers(file) == (schema < 3 ? "19" : "1"));
+    CHECK(triggers(file) == (schema < 4 ? "19" : "1"));
   }
 }
 
@@ -73,9 +74,9 @@ TEST_CASE("sqlite schema: an older file is brought forward by whoever has it alo
 TEST_CASE("sqlite schema: several steps are taken at once", "[adapters][sqlite]") {
   const SqliteFile file;
   change(*file.open(program(1)), "checks", {version_of(1, 5)});
-  const auto store = file.open(program(4));
+  const auto store = file.open(program(5));
   CHECK(store->follow()->changes({}).tasks.size() == 1);
-  CHECK(store->info().schema == 4);
+  CHECK(store->info().schema == 5);
   CHECK(PlainSql{file.path}.ask("SELECT region FROM versions") == "eu");
   CHECK(triggers(file) == "1");
 }
@@ -138,8 +139,9 @@ TEST_CASE("sqlite schema: a file two schemas back is refused while others have i
 }
 
 TEST_CASE("sqlite schema: a migration that fails changes nothing", "[adapters][sqlite]") {
-  static constexpr std::array<SqliteMigration, 2> broken{{
+  static constexpr std::array<SqliteMigration, 3> broken{{
       canary::sqlite_migrations[0],
+      canary::sqlite_migrations[1],
       {"ALTER TABLE tasks ADD COLUMN owner TEXT NOT NULL DEFAULT ''; INSERT INTO no_such_table VALUES (1)"},
   }};
   const SqliteFile file;
@@ -148,10 +150,58 @@ TEST_CASE("sqlite schema: a migration that fails changes nothing", "[adapters][s
   CHECK(refusal([&] { (void)store->migrate(); }).has_value());
   CHECK(refusal([&] { (void)store->tasks(); }).has_value());
   const auto as_before = file.open();
-  CHECK(as_before->info().schema == 1);
+  CHECK(as_before->info().schema == 2);
   CHECK(triggers(file) == "19");
   change(*as_before, "checks", {version_of(2, 5)});
   const SqliteFile none;
   CHECK(refusal([&] { (void)none.open({.schema = {broken}})->tasks(); }).has_value());
   CHECK(none.names().empty());
+}
+
+TEST_CASE("sqlite schema: a file of schema 1 serves its registry, and says who brings it to keep interactions",
+          "[adapters][sqlite]") {
+  const SqliteFile file;
+  const auto old_program = file.open(program(1));
+  change(*old_program, "checks", {version_of(1, 5)});
+  const auto new_program = file.open(program(2));
+  Commit opens = change_to(load_all(*new_program, "checks"), {version_of(2, 6, Status::active)});
+  opens.row.epoch = "an epoch";
+  CHECK(new_program->commit(opens) == CommitResult::done);
+  CHECK(load_all(*new_program, "checks").epoch.empty());  // nowhere to keep it
+  CHECK(new_program->history("checks", {}).at(1).epoch.empty());
+  CHECK(new_program->follow()->changes({}).tasks.at(0).versions.at(1).status == Status::active);
+  const auto kept = new_program->interactions();
+  CHECK(refusal([&] { (void)kept->claim("a", 1); }) == StoreErrc::schema_older);
+  CHECK(refusal([&] { (void)kept->begin({}); }) == StoreErrc::schema_older);
+  CHECK(refusal([&] { kept->read({}, [](auto&&...) { return true; }); }) == StoreErrc::schema_older);
+  CHECK(words([&] { (void)kept->counts({}); }) == "`" + file.path +
+                                                      "`: schema 1 keeps no interactions; upgrade the other programs "
+                                                      "that have it open, then: canary store migrate");
+
+  CHECK(new_program->migrate() == 1);
+  CHECK(kept->claim("a", 1).generation == 0);
+  CHECK(load_all(*new_program, "checks").versions.size() == 2);
+  CHECK(load_all(*new_program, "checks").epoch.empty());
+  opens = change_to(load_all(*new_program, "checks"), {version_of(2, 7)});
+  opens.row.epoch = "an epoch";
+  CHECK(new_program->commit(opens) == CommitResult::done);
+  CHECK(load_all(*new_program, "checks").epoch == "an epoch");
+}
+
+TEST_CASE("sqlite schema: what an older program writes in a newer file stands beside what it does not know",
+          "[adapters][sqlite]") {
+  const SqliteFile file;
+  const auto store = file.open();
+  change(*store, "checks", {version_of(1, 5)});
+  PlainSql other{file.path};  // the statements of schema 1 name their columns
+  other.must(
+      "INSERT INTO tasks (name, revision, change, version_count, allocated_ppm, partition) "
+      "VALUES ('older', 0, 9, 0, 0, '0:0|0:1000000')");
+  other.must("UPDATE tasks SET revision = 1 WHERE name = 'older'");
+  other.must(
+      "INSERT INTO history (task, revision, at_us, actor, action, number, note, partition, points_moved, "
+      "points_minimum, restores, status_changes, evidence) "
+      "VALUES ('older', 1, 0, '', '', 0, '', '0:0|0:1000000', 0, 0, 0, '', '')");
+  CHECK(load_all(*store, "older").epoch.empty());
+  CHECK(store->history("older", {}).at(0).epoch.empty());
 }

@@ -62,7 +62,8 @@ TEST_CASE("toml faults: an unknown key is named with its place and the nearest v
   check_one("[task.t]\ndefualt_model = 'm'\n",
             "f.toml:2:1: error: unknown key \"defualt_model\" in task.t; did you mean \"default_model\"?");
   check_one("[task.t]\n[recorder]\nxyz = 1\n",
-            "f.toml:3:1: error: unknown key \"xyz\" in recorder; valid keys: spool, payloads, flush_ms");
+            "f.toml:3:1: error: unknown key \"xyz\" in recorder; valid keys: spool, payloads, flush_ms, keep_days, "
+            "lane_mb, payload_mb, spool_mb");
   check_one("[task.t]\n[stor]\nurl = 'memory:'\n",
             "f.toml:2:2: error: unknown key \"stor\" in canary.toml; did you mean \"store\"?");
   check_one("[task.a.b]\ndefault_model = 'm'\n",
@@ -338,4 +339,28 @@ TEST_CASE("toml faults: thousands of faults are counted, a thousand are told", "
   const std::vector<ConfigFault> faults = faults_of(text);
   REQUIRE(faults.size() == canary::max_config_faults + 1);
   CHECK(faults.back().message == "and 4000 more faults");
+}
+
+TEST_CASE("toml faults: rings are powers of two that fit into the spool, and samples are percentages",
+          "[adapters][toml]") {
+  const std::string recorder = "[task.t]\n[recorder]\n";
+  check_one(recorder + "lane_mb = 3\n", "f.toml:3:11: error: not a power of two; expected 2 or 4");
+  check_one(recorder + "payload_mb = 1000\n", "f.toml:3:14: error: not a power of two; expected 512 or 1024");
+  check_one(recorder + "lane_mb = 2048\n",
+            "f.toml:3:11: error: out of range; expected a whole number of megabytes from 1 to 1024");
+  check_one(recorder + "spool_mb = 0\n",
+            "f.toml:3:12: error: out of range; expected a whole number of megabytes from 1 to 1048576");
+  check_one(recorder + "keep_days = -1\n",
+            "f.toml:3:13: error: out of range; expected a whole number of days from 0 to 36500");
+  check_one(recorder + "spool_mb = 3\n",
+            "f.toml:3:12: error: the rings of one thread take more than spool_mb: nothing would be recorded; "
+            "one thread's take 4, spool_mb is 3");
+  check_one(recorder + "lane_mb = 512\n",
+            "f.toml:3:11: error: the rings of one thread take more than spool_mb: nothing would be recorded; "
+            "one thread's take 512, spool_mb is 256");
+  check_one(recorder + "payloads = true\nspool_mb = 7\n",
+            "f.toml:4:12: error: the rings of one thread take more than spool_mb: nothing would be recorded; "
+            "one thread's take 8, spool_mb is 7");
+  check_one("[task.t]\nsample_percent = 101\n",
+            "f.toml:2:18: error: a share over 100 %; expected a percentage from 0 to 100");
 }

@@ -23,6 +23,10 @@ state = "last.state"
 spool = "canary.spool"
 payloads = true
 flush_ms = 250
+keep_days = 7
+lane_mb = 1
+payload_mb = 2
+spool_mb = 64
 [fine_tune]
 provider = "together"
 base_model = "gpt-4o-mini"
@@ -38,6 +42,7 @@ kind = "together"
 default_model = "gpt-4o-mini"
 force_env = "CHECKLIST_FORCE_MODEL"
 salt = "pepper"
+sample_percent = 12.5
 [task.aardvark]
 default_model = "m"
 [task.zebra.guard]
@@ -65,6 +70,10 @@ TEST_CASE("toml: every key of the documentation is read", "[adapters][toml]") {
   CHECK(config.store.state == "last.state");
   CHECK(config.recorder.payloads);
   CHECK(config.recorder.flush_ms == 250);
+  CHECK(config.recorder.keep_days == 7);
+  CHECK(config.recorder.lane_mb == 1);
+  CHECK(config.recorder.payload_mb == 2);
+  CHECK(config.recorder.spool_mb == 64);
   CHECK(config.fine_tune.provider == "together");
   CHECK(config.fine_tune.base_model == "gpt-4o-mini");
   CHECK(config.fine_tune.prompt_version == "v1");
@@ -78,6 +87,7 @@ TEST_CASE("toml: every key of the documentation is read", "[adapters][toml]") {
   CHECK(task.name == "zebra");  // the file's order, not the alphabet's
   CHECK(task.force_env == "CHECKLIST_FORCE_MODEL");
   CHECK(task.salt == "pepper");
+  CHECK(task.sample_ppm == 125'000);
   CHECK(task.guard.alpha_rollback == 0.02);
   CHECK(task.guard.alpha_advance == 0.1);
   CHECK(task.guard.steps_ppm == std::vector<std::uint32_t>{5'000, 100'000, 1'000'000});

@@ -29,7 +29,7 @@ TEST_CASE("command line: help goes to stdout, names every command there is and n
     CHECK(more.exit == 0);
     CHECK(more.out.find("--json") != std::string::npos);
   }
-  for (const char* later : {"rollout", "train", "guard", "serve", "interactions", "export"}) {
+  for (const char* later : {"rollout", "train", "guard", "serve"}) {
     CHECK(help.out.find("\n  " + std::string{later} + ' ') == std::string::npos);
     CHECK(place.run({later}).exit == 2);
   }

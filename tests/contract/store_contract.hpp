@@ -104,6 +104,7 @@ TEMPLATE_TEST_CASE("store: a change is read back field for field", "[contract][s
   change.row.restores = 1;
   change.row.status_changes = {{1, Status::candidate, Status::deprecated}, {2, Status::candidate, Status::active}};
   change.row.evidence = R"({"e_value": 20.5, "why": "\u00e9 ' \""})";
+  change.row.epoch = "2|0:3865470566|2:429496730:2|0 0.5 0.5 0.25 0 0.5 0.25| " + awkward;
   REQUIRE(writer->commit(change) == CommitResult::done);
 
   const TaskRecord task = load_all(*reader, "checks");
@@ -114,10 +115,31 @@ TEMPLATE_TEST_CASE("store: a change is read back field for field", "[contract][s
   REQUIRE(task.versions.size() == 2);
   CHECK(task.versions[0] == version_of(1, 0));
   CHECK((task.versions[1] == row));
+  CHECK(task.epoch == change.row.epoch);
   const auto history = reader->history("checks", {});
   REQUIRE(history.size() == 2);
   CHECK((history[1] == change.row));
   CHECK(reader->tasks() == std::vector<std::string>{"checks"});
+}
+
+TEMPLATE_TEST_CASE("store: a task keeps the epoch that was opened last", "[contract][store]", CANARY_STORE_PLACE) {
+  TestType place;
+  const auto store = place.open();
+  const auto next = [&](std::uint32_t weight_ppm, const std::string& epoch) {
+    Commit change = change_to(load_all(*store, "checks"), {version_of(1, weight_ppm)});
+    change.row.epoch = epoch;
+    REQUIRE(store->commit(change) == CommitResult::done);
+    return store->load("checks", {}).epoch;
+  };
+  CHECK(next(0, "").empty());
+  CHECK(next(1, "first") == "first");
+  CHECK(next(1, "") == "first");  // weights stood still
+  CHECK(next(2, "second") == "second");
+  std::vector<std::string> epochs;
+  for (const HistoryRow& row : store->history("checks", {})) epochs.push_back(row.epoch);
+  CHECK(epochs == std::vector<std::string>{"", "first", "", "second"});
+  change(*store, "others", {version_of(1, 1)});
+  CHECK(load_all(*store, "others").epoch.empty());
 }
 
 TEMPLATE_TEST_CASE("store: a version's row is replaced whole, and every status is kept", "[contract][store]",
@@ -273,19 +295,20 @@ TEMPLATE_TEST_CASE("store: a follower sees the tasks changed after its position,
   CHECK(delta.tasks[0].task == "a");
   CHECK(delta.tasks[0].revision == 1);
   CHECK(delta.tasks[0].partition == load_all(*reader, "a").partition);
-  CHECK(delta.tasks[0].versions == std::vector<canary::ServingVersion>{{1, "model-1"}});
+  CHECK(delta.tasks[0].versions == std::vector<canary::ServingVersion>{{1, "model-1", Status::candidate}});
   CHECK(delta.tasks[1].versions.empty());  // no weight, not served
 
   const StorePosition before = delta.position;
   CHECK(follower->changes(before).tasks.empty());
-  change(*writer, "b", {version_of(2, 10)});
-  change(*writer, "b", {version_of(3, 20)});
+  change(*writer, "b", {version_of(2, 10, Status::deprecated)});
+  change(*writer, "b", {version_of(3, 20, Status::active)});
   delta = follower->changes(before);
   CHECK_FALSE(delta.everything);
   REQUIRE(delta.tasks.size() == 1);
   CHECK(delta.tasks[0].task == "b");
   CHECK(delta.tasks[0].revision == 3);
-  CHECK(delta.tasks[0].versions == std::vector<canary::ServingVersion>{{2, "model-2"}, {3, "model-3"}});
+  CHECK(delta.tasks[0].versions ==
+        std::vector<canary::ServingVersion>{{2, "model-2", Status::deprecated}, {3, "model-3", Status::active}});
   CHECK(delta.position.token == before.token);
   CHECK(follower->changes(delta.position).tasks.empty());
   CHECK(follower->changes(before).tasks.size() == 1);  // a position may be asked for twice
@@ -422,9 +445,14 @@ TEMPLATE_TEST_CASE("store: what read_all gives, replace_all takes, at another pl
   change(*store, "a", {version_of(1, 100'000, Status::active)}, awkward);
   change(*store, "a", {version_of(2, 30)});
   change(*store, "b", {version_of(1, 0, Status::archived)});
+  Commit opens = change_to(load_all(*store, "a"), {version_of(2, 40)});
+  opens.row.epoch = "an epoch";
+  REQUIRE(store->commit(opens) == CommitResult::done);
+  change(*store, "a", {version_of(2, 40)});
   const auto all = everything_in(*store);
   REQUIRE(all.size() == 2);
   CHECK(all[0].task == load_all(*store, "a"));
+  CHECK(all[0].task.epoch == "an epoch");
   CHECK(all[0].history == store->history("a", {}));
 
   const auto other = other_place.open();
@@ -432,7 +460,7 @@ TEMPLATE_TEST_CASE("store: what read_all gives, replace_all takes, at another pl
   replace_by(*other, all);
   CHECK(same(everything_in(*other), all));
   change(*other, "a", {version_of(3, 1)});  // and goes on from there
-  CHECK(load_all(*other, "a").revision == 3);
+  CHECK(load_all(*other, "a").revision == 5);
 }
 
 TEMPLATE_TEST_CASE("store: a replaced one has a new token, and its followers get everything", "[contract][store]",

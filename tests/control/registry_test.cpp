@@ -415,6 +415,7 @@ TEST_CASE("registry: a rollback is not tried again on somebody else's change", "
       return store_.history(task, filter);
     }
     std::unique_ptr<Follower> follow() override { return store_.follow(); }
+    std::unique_ptr<InteractionStore> interactions() override { return store_.interactions(); }
     void read_all(const std::function<void(TaskContents&&)>& take) override { store_.read_all(take); }
     void replace_all(const std::function<std::optional<TaskContents>()>& next) override { store_.replace_all(next); }
     std::uint32_t migrate() override { return 0; }
@@ -434,6 +435,77 @@ TEST_CASE("registry: a rollback is not tried again on somebody else's change", "
   Interrupted store{desk.store};
   CHECK_FALSE(error_of([&] { Registry{store}.canary("checks", 1, percent(50)); }));  // means the same whoever was first
   CHECK(desk.row(1).weight_ppm == percent(50));
+}
+
+TEST_CASE("registry: every change of weights opens an epoch, and nothing else does", "[control][registry]") {
+  Desk desk;
+  const auto epoch = [&] { return parse_epoch(desk.task().epoch); };
+  desk.add("v1");
+  desk.add("v2");
+  CHECK(desk.task().epoch.empty());
+  desk.registry.canary("checks", 1, percent(10));
+  REQUIRE(epoch());
+  CHECK(epoch()->revision == 3);
+  CHECK(epoch()->baseline == 0);
+  REQUIRE(epoch()->candidates.size() == 1);
+  CHECK(epoch()->candidates[0].number == 1);
+  CHECK(epoch()->candidates[0].since == 3);
+  CHECK(epoch()->candidates[0].points + epoch()->baseline_points == ring_points);
+  desk.registry.canary("checks", 2, percent(5));
+  desk.registry.canary("checks", 1, percent(20));  // its life goes on
+  CHECK(epoch()->revision == 5);
+  REQUIRE(epoch()->candidates.size() == 2);
+  CHECK(epoch()->candidates[0].since == 3);
+  CHECK(epoch()->candidates[1].since == 4);
+  const std::string before = desk.task().epoch;
+  desk.registry.canary("checks", 1, percent(20));  // no change of weights
+  CHECK(desk.task().epoch == before);
+  CHECK(desk.history().back().epoch.empty());
+  desk.registry.canary("checks", 1, 0);
+  desk.registry.canary("checks", 1, percent(1));  // from 0 % a new life begins
+  CHECK(epoch()->find(1)->since == 8);
+  CHECK(epoch()->find(2)->since == 4);
+  desk.registry.promote("checks", 2);
+  CHECK(epoch()->baseline == 2);
+  CHECK(epoch()->candidates.empty());
+  desk.registry.rollback("checks");
+  CHECK(epoch()->baseline == 0);
+  CHECK(epoch()->find(1)->since == 10);
+  CHECK(desk.history()[3].epoch != desk.history()[4].epoch);
+}
+
+TEST_CASE("registry: an epoch freezes what its baseline did in the week before", "[control][registry]") {
+  Desk desk;
+  desk.add("v1");
+  const std::unique_ptr<InteractionStore> store = desk.store.interactions();
+  const SpoolRecord spool = store->claim(std::string(32, 'a'), now);
+  {
+    const std::unique_ptr<Delivery> delivery = store->begin(spool);
+    const std::uint32_t task = delivery->task_number("checks");
+    const auto put = [&](std::uint32_t number, TimeUs at_us, std::uint8_t error, std::uint32_t latency_us) {
+      WindowCounts counts;
+      for (int i = 0; i != 100; ++i) {
+        Interaction row;
+        row.error = i < 10 ? error : 0;
+        row.latency_us = latency_us;
+        counts.add(row);
+      }
+      delivery->put({CountsKind::window, task, number, window_of(at_us), 0, counts.bytes()});
+    };
+    put(0, now - 3'600'000'000, 1, 1'000);
+    put(1, now - 3'600'000'000, 0, 9'000);                 // another version
+    put(0, now - 8 * 86'400'000'000LL, 1, 1'000'000'000);  // too long ago
+    delivery->commit({}, now);
+  }
+  ChangeOptions options;
+  options.latency_margins = {0.5};
+  desk.registry.canary("checks", 1, percent(10), options);
+  const std::optional<Epoch> epoch = parse_epoch(desk.task().epoch);
+  REQUIRE(epoch);
+  CHECK(epoch->frozen.outcomes == 100);
+  CHECK(epoch->frozen.success_mean == 0.9);
+  REQUIRE(epoch->frozen.latency_us.size() == 2);
+  CHECK(epoch->frozen.latency_us[1] - epoch->frozen.latency_us[0] == 500);
 }
 
 TEST_CASE("registry: version ids are written one way", "[control][registry]") {

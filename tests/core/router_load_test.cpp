@@ -112,3 +112,83 @@ TEST_CASE("load_split: what makes no sense is refused and changes nothing", "[co
   CHECK(router.revision(task) == 1);
   CHECK(router.version(task, 3).id.empty());
 }
+
+TEST_CASE("load_split: decisions carry the store's version number, and whether the version is watched",
+          "[core][router]") {
+  Router router;
+  const Task task = router.task("checks", {.default_model = "base"});
+  const auto wanted = shares(250'000, 500'000);
+  const Partition partition = rebalance(Partition{}, wanted).partition;
+  const auto load = [&](bool seven, bool nine, bool base) {
+    const std::array<StoredVersion, 2> listed{{{9, "checks@9", "v9", nine}, {7, "checks@7", "v7", seven}}};
+    REQUIRE(router.load_split(task, {partition, listed, 5, default_owner, base}));  // the same revision every time
+  };
+  for (const int watched : {0, 1, 2, 3, 4, 5, 6, 7, 0}) {
+    load((watched & 1) != 0, (watched & 2) != 0, (watched & 4) != 0);
+    for (std::uint64_t key = 0; key != 1'000; ++key) {
+      const VersionRecord& record = router.route(task, key).record();
+      const std::uint16_t number = record.model == std::string_view{"base"} ? 0 : record.model[1] == '7' ? 7 : 9;
+      REQUIRE(record.number == number);
+      REQUIRE(record.watched == ((watched & (number == 7 ? 1 : number == 9 ? 2 : 4)) != 0));
+    }
+  }
+}
+
+TEST_CASE("load_split: a decision that was taken before keeps what it said when its version is watched",
+          "[core][router]") {
+  Router router;
+  const Task task = router.task("checks", {.default_model = "base"});
+  const std::array all{WantedShare{9, total_ppm}};
+  const Partition partition = rebalance(Partition{}, all).partition;
+  const std::array<StoredVersion, 1> before{{{9, "checks@9", "v9"}}};
+  const std::array<StoredVersion, 1> after{{{9, "checks@9", "v9", true}}};
+  REQUIRE(router.load_split(task, {partition, before, 1}));
+  const Decision old = router.route(task, "user");
+  REQUIRE(router.load_split(task, {partition, after, 1}));
+  CHECK_FALSE(old.record().watched);
+  CHECK(router.route(task, "user").record().watched);
+  CHECK(router.route(task, "user").record().number == 9);
+}
+
+TEST_CASE("load_split: a forced model is never watched, and a split that is set by hand watches nobody",
+          "[core][router]") {
+  Router router;
+  const Task task = router.task("checks", {.default_model = "base", .forced_model = "v9"});
+  const auto wanted = shares(250'000, 500'000);
+  const Partition partition = rebalance(Partition{}, wanted).partition;
+  const std::array<StoredVersion, 2> listed{{{9, "checks@9", "v9", true}, {7, "checks@7", "v7", true}}};
+  REQUIRE(router.load_split(task, {partition, listed, 1, 9, true}));
+  const VersionRecord& forced = router.route(task, "user").record();
+  CHECK(forced.reason == Reason::forced);
+  CHECK(forced.number == 9);
+  CHECK_FALSE(forced.watched);
+  REQUIRE(router.configure(task, {.default_model = "base"}) == Errc::ok);
+  CHECK(router.route(task, "user").record().watched);
+  REQUIRE(router.set_split(task, {{.model = "v9", .weight_ppm = 500'000, .id = "checks@9"}}));
+  for (std::uint64_t key = 0; key != 1'000; ++key) REQUIRE_FALSE(router.route(task, key).record().watched);
+}
+
+TEST_CASE("load_split: a refused one leaves what is watched as it was", "[core][router]") {
+  Router router;
+  const Task task = router.task("checks", {.default_model = "base"});
+  const auto wanted = shares(250'000, 500'000);
+  const Partition partition = rebalance(Partition{}, wanted).partition;
+  const std::array<StoredVersion, 2> watched{{{9, "checks@9", "v9", true}, {7, "checks@7", "v7", true}}};
+  REQUIRE(router.load_split(task, {partition, watched, 1, default_owner, true}));
+  const std::array<StoredVersion, 1> missing{{{9, "checks@9", "v9"}}};
+  CHECK(router.load_split(task, {partition, missing, 2}).error == Errc::invalid_partition);
+  CHECK(router.set_split(task, {{.model = "v9", .weight_ppm = 2'000'000}}).error == Errc::over_total);
+  REQUIRE(router.configure(task, {.default_model = "base"}) == Errc::ok);  // publishes again
+  for (std::uint64_t key = 0; key != 1'000; ++key) REQUIRE(router.route(task, key).record().watched);
+}
+
+TEST_CASE("set_split: without a store a version's number is its place among those seen", "[core][router]") {
+  Router router;
+  const Task task = router.task("checks", {.default_model = "base"});
+  REQUIRE(router.set_split(task, {{.model = "a", .weight_ppm = 300'000}, {.model = "b", .weight_ppm = 300'000}}));
+  for (std::uint64_t key = 0; key != 1'000; ++key) {
+    const VersionRecord& record = router.route(task, key).record();
+    REQUIRE(record.number == record.owner);
+    REQUIRE_FALSE(record.watched);
+  }
+}

@@ -18,67 +18,13 @@
 #include <catch2/catch_test_macros.hpp>
 
 #include "../adapters/temporary_folder.hpp"
-#include "canary/control/memory_store.hpp"
 #include "canary/engine.hpp"
+#include "fragile_store.hpp"
 
 using namespace canary;
+using canary::test::FragileStore;
 
 namespace {
-
-/// A store in memory that others share, and that can go away.
-class FragileStore final : public Store {
- public:
-  struct Shared {
-    MemoryStore store;
-    std::atomic<bool> down = false;
-    std::atomic<int> asked = 0;
-  };
-  explicit FragileStore(std::shared_ptr<Shared> shared) : shared_{std::move(shared)} {}
-
-  StoreInfo info() override { return up().info(); }
-  std::vector<std::string> tasks() override { return up().tasks(); }
-  TaskRecord load(std::string_view task, const VersionFilter& filter) override { return up().load(task, filter); }
-  CommitResult commit(const Commit& change) override { return up().commit(change); }
-  std::vector<HistoryRow> history(std::string_view task, const HistoryFilter& filter) override {
-    return up().history(task, filter);
-  }
-  std::unique_ptr<Follower> follow() override { return std::make_unique<FragileFollower>(shared_); }
-  void read_all(const std::function<void(TaskContents&&)>& take) override { up().read_all(take); }
-  void replace_all(const std::function<std::optional<TaskContents>()>& next) override { up().replace_all(next); }
-  std::uint32_t migrate() override { return 0; }
-
- private:
-  class FragileFollower final : public Follower {
-   public:
-    explicit FragileFollower(std::shared_ptr<Shared> shared)
-        : shared_{std::move(shared)}, follower_{shared_->store.follow()} {}
-    StoreDelta changes(const StorePosition& since) override {
-      check(*shared_);
-      return follower_->changes(since);
-    }
-    std::optional<std::uint32_t> find_model(std::string_view task, std::string_view model) override {
-      check(*shared_);
-      return follower_->find_model(task, model);
-    }
-    void wait(std::chrono::milliseconds at_most) noexcept override { follower_->wait(at_most); }
-    void interrupt() noexcept override { follower_->interrupt(); }
-
-   private:
-    std::shared_ptr<Shared> shared_;
-    std::unique_ptr<Follower> follower_;
-  };
-
-  static void check(Shared& shared) {
-    ++shared.asked;
-    if (shared.down) throw StoreError{StoreErrc::unreachable, "the store is down"};
-  }
-  Store& up() {
-    check(*shared_);
-    return shared_->store;
-  }
-
-  std::shared_ptr<Shared> shared_;
-};
 
 /// Waits for states of health; nothing here sleeps.
 class Watch {
@@ -109,6 +55,7 @@ struct World {
   World() {
     config.store.url = "sqlite:none.db";
     config.store.state = (folder.path() / "canary.state").string();
+    config.recorder.spool.clear();
     TaskConfig task;
     task.name = "checks";
     task.default_model = "base";
@@ -119,6 +66,7 @@ struct World {
   [[nodiscard]] EngineOptions options(bool follow) const {
     EngineOptions options;
     options.follow = follow;
+    options.record = false;  // tests/fault/recording_test.cpp
     options.poll_ms = 1;
     options.environment = [this](const char* name) -> const char* {
       const auto at = environment.find(name);

@@ -47,6 +47,7 @@ class Server {
     const std::size_t begin = url.find(':', url.find("//")) + 1;
     return url.substr(begin, url.find('@') - begin);
   }
+  [[nodiscard]] std::string spool() const { return (folder_.path() / "spool").string(); }
   [[nodiscard]] std::string state_file() const { return (folder_.path() / "canary.state").string(); }
 
   std::string url;
@@ -114,6 +115,7 @@ Config configuration(const Server& server) {
   Config config;
   config.store.url = server.url;
   config.store.state = server.state_file();
+  config.recorder.spool = server.spool();
   TaskConfig task;
   task.name = "checks";
   task.default_model = "base";

@@ -56,7 +56,9 @@ int follow(std::unique_ptr<Store> store, const std::string& task) {
   one.name = task;
   one.default_model = "base";
   config.tasks.push_back(one);
-  const Engine engine{config, std::move(store)};
+  EngineOptions options;
+  options.record = false;
+  const Engine engine{config, std::move(store), options};
   const Task handle = engine.task(task);
   for (std::uint32_t last = 0xFFFF'FFFF;;) {
     const std::uint32_t revision = engine.route(handle, "key").revision();

@@ -1,10 +1,11 @@
-// peer_store.hpp: the store that a peer works on. A peer may be built as a program of a later schema: PEER_SCHEMA.
+// peer_store.hpp: the store that a peer works on. A peer may be built as a program of a release to come: PEER_AHEAD.
 #pragma once
 
-#include <array>
 #include <memory>
+#include <span>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "canary/adapters/sqlite_store.hpp"
 #include "canary/control/store.hpp"
@@ -12,19 +13,21 @@
 #include "canary/adapters/postgres_store.hpp"
 #endif
 
-#ifndef PEER_SCHEMA
-#define PEER_SCHEMA 1
+#ifndef PEER_AHEAD
+#define PEER_AHEAD 0
 #endif
 
 namespace canary::test {
 
 /// What releases to come might do: another column, and one more.
 [[nodiscard]] inline SqliteSchema peer_sqlite_schema() {
-  static const std::array<SqliteMigration, 3> migrations{
-      {sqlite_schema.migrations[0],
-       {"ALTER TABLE tasks ADD COLUMN owner TEXT NOT NULL DEFAULT ''"},
-       {"ALTER TABLE versions ADD COLUMN region TEXT NOT NULL DEFAULT ''"}}};
-  return {std::span{migrations}.first(PEER_SCHEMA)};
+  static const std::vector<SqliteMigration> migrations = [] {
+    std::vector<SqliteMigration> all{sqlite_schema.migrations.begin(), sqlite_schema.migrations.end()};
+    all.push_back({"ALTER TABLE tasks ADD COLUMN owner TEXT NOT NULL DEFAULT ''"});
+    all.push_back({"ALTER TABLE versions ADD COLUMN region TEXT NOT NULL DEFAULT ''"});
+    return all;
+  }();
+  return {std::span{migrations}.first(sqlite_schema.migrations.size() + PEER_AHEAD)};
 }
 
 [[nodiscard]] inline std::unique_ptr<Store> peer_store(std::string_view url) {

@@ -28,9 +28,12 @@ using namespace canary::test;
 
 namespace {
 
-constexpr const char* peer = CANARY_TEST_PEER;
-constexpr const char* peer_of_schema_2 = CANARY_TEST_PEER_2;
-constexpr const char* peer_of_schema_3 = CANARY_TEST_PEER_3;
+constexpr const char* peer = CANARY_TEST_PEER_0;
+constexpr const char* peer_of_next = CANARY_TEST_PEER_1;
+constexpr const char* peer_of_after_next = CANARY_TEST_PEER_2;
+
+/// `schema N`, of this program or of releases to come.
+std::string schema_words(std::uint32_t ahead) { return "schema " + std::to_string(sqlite_schema.number() + ahead); }
 
 void add_versions(Store& store) {
   for (int i = 0; i != 4; ++i) (void)Registry{store}.register_version("checks", {.model = "v" + std::to_string(i + 1)});
@@ -142,16 +145,16 @@ TEST_CASE("store: two releases share a file of the older schema, and a newer sch
     return std::pair{process.wait(), lines.empty() ? std::string{} : lines.front()};
   };
   const std::unique_ptr<Store> store = peer_store(site.url());
-  add_versions(*store);  // this program, of schema 1, keeps the file open
+  add_versions(*store);  // this program, of the first of three schemas, keeps the file open
 
-  CHECK(ask(peer_of_schema_2, "show") == std::pair{0, std::string{"revision 4"}});
-  const auto [exit, words] = ask(peer_of_schema_3, "show");
+  CHECK(ask(peer_of_next, "show") == std::pair{0, std::string{"revision 4"}});
+  const auto [exit, words] = ask(peer_of_after_next, "show");
   CHECK(exit == 1);
-  CHECK(words.find("schema 1") != std::string::npos);
+  CHECK(words.find(schema_words(0)) != std::string::npos);
   CHECK(words.find("canary store migrate") != std::string::npos);
 
   // Both write, at once.
-  Process newer{{peer_of_schema_2, site.url(), "race", "checks", "100", "1"}};
+  Process newer{{peer_of_next, site.url(), "race", "checks", "100", "1"}};
   Process older{{peer, site.url(), "race", "checks", "100", "2"}};
   CHECK(newer.lines().size() == 100);
   CHECK(older.lines().size() == 100);
@@ -160,13 +163,13 @@ TEST_CASE("store: two releases share a file of the older schema, and a newer sch
   check_invariants(*store);
 
   const std::uint32_t revision = store->load("checks", {}).revision;
-  CHECK(ask(peer_of_schema_2, "migrate") == std::pair{0, std::string{"1 2"}});
+  CHECK(ask(peer_of_next, "migrate") == std::pair{0, schema_words(0).substr(7) + ' ' + schema_words(1).substr(7)});
   const auto [old_exit, old_words] = ask(peer, "show");
   CHECK(old_exit == 1);
-  CHECK(old_words.find("schema 2") != std::string::npos);
+  CHECK(old_words.find(schema_words(1)) != std::string::npos);
   CHECK_THROWS_AS(store->load("checks", {}), StoreError);  // noticed while running
-  CHECK(ask(peer_of_schema_2, "show") == std::pair{0, "revision " + std::to_string(revision)});
-  CHECK(ask(peer_of_schema_3, "show") == std::pair{0, "revision " + std::to_string(revision)});
+  CHECK(ask(peer_of_next, "show") == std::pair{0, "revision " + std::to_string(revision)});
+  CHECK(ask(peer_of_after_next, "show") == std::pair{0, "revision " + std::to_string(revision)});
 }
 
 TEST_CASE("store: an older file is brought forward by itself when nobody else has it open", "[fault]") {
@@ -175,12 +178,12 @@ TEST_CASE("store: an older file is brought forward by itself when nobody else ha
     const std::unique_ptr<Store> store = peer_store(site.url());
     add_versions(*store);
   }
-  Process process{{peer_of_schema_3, site.url(), "show", "checks"}};
+  Process process{{peer_of_after_next, site.url(), "show", "checks"}};
   CHECK(process.lines() == std::vector<std::string>{"revision 4"});
   CHECK(process.wait() == 0);
   const std::unique_ptr<Store> store = peer_store(site.url());
   CHECK_THROWS_AS(store->load("checks", {}), StoreError);
-  CHECK(store->info().schema == 3);
+  CHECK(store->info().schema == sqlite_schema.number() + 2);
 }
 
 TEMPLATE_TEST_CASE("store: a backup under load is one moment, and restoring it under load is seen whole", "[fault]",
@@ -234,6 +237,7 @@ TEMPLATE_TEST_CASE("engine: looks and reloads of other threads do not disturb th
   config.tasks.push_back(task);
   EngineOptions options;
   options.poll_ms = 1;
+  options.record = false;
   options.environment = [](const char*) { return "v2"; };
   Engine engine{config, peer_store(site.url()), options};
   std::thread looks{[&] {
@@ -256,6 +260,7 @@ TEST_CASE("engine: a database that went missing is not made anew, and takes no t
   Config config;
   config.store.url = site.url();
   config.store.state = (site.folder.path() / "canary.state").string();
+  config.recorder.spool = (site.folder.path() / "spool").string();
   TaskConfig task;
   task.name = "checks";
   task.default_model = "base";

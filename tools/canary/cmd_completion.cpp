@@ -23,7 +23,7 @@ struct Flag {
 };
 
 /// What stands first behind a command, as far as a shell can know it.
-enum class Place : std::uint8_t { nothing, task, id, file };
+enum class Place : std::uint8_t { nothing, task, id, file, task_and_file };
 
 struct Command {
   std::string words;  ///< `model promote`
@@ -44,8 +44,9 @@ std::vector<Flag> flags_of(const CLI::App& app) {
 }
 
 Place place_of(const CLI::App& app) {
+  const bool with_file = app.get_option_no_throw("file") != nullptr;
   for (const CLI::Option* option : app.get_options()) {
-    if (option->get_name() == "task") return Place::task;
+    if (option->get_name() == "task") return with_file ? Place::task_and_file : Place::task;
     if (option->get_name() == "id") return Place::id;
     if (option->get_name() == "file") return Place::file;
   }
@@ -112,6 +113,12 @@ _canary() {
   done
   case "$last" in
   @FILES@) mapfile -t COMPREPLY < <(compgen -f -- "$word"); return ;;
+  @FOLDERS@) mapfile -t COMPREPLY < <(compgen -d -- "$word"); return ;;
+  @IDS@)
+    mapfile -t COMPREPLY < <(compgen -W "$(@TASKS@ | sed 's/$/@/')" -- "$word")
+    compopt -o nospace 2>/dev/null || true
+    return
+    ;;
   @VALUED@) return ;;
   esac
   if [[ -z $command ]]; then
@@ -151,12 +158,12 @@ std::string either(const std::vector<std::string>& patterns) {
   return out;
 }
 
-/// Names of the options that take a value; of a file, or of anything.
-std::vector<std::string> valued_flags(const std::vector<Command>& commands, bool of_file) {
+/// Names of the options that take a value; of this kind, or of any.
+std::vector<std::string> valued_flags(const std::vector<Command>& commands, std::string_view kind = {}) {
   std::vector<std::string> names;
   for (const Command& command : commands)
     for (const Flag& flag : command.flags)
-      if (!flag.value.empty() && (!of_file || flag.value == "FILE") &&
+      if (!flag.value.empty() && (kind.empty() || flag.value == kind) &&
           std::find(names.begin(), names.end(), flag.name) == names.end())
         names.push_back(flag.name);
   return names;
@@ -177,9 +184,11 @@ std::string bash_script(const CLI::App& root) {
     options.back() = '\'';
     options += " ;;\n";
     const std::string first = command.words + ":0";
-    if (command.place == Place::task) with_task.push_back(first);
+    const bool task_and_file = command.place == Place::task_and_file;
+    if (command.place == Place::task || task_and_file) with_task.push_back(first);
     if (command.place == Place::id) with_id.push_back(first);
     if (command.place == Place::file) with_file.push_back(first);
+    if (task_and_file) with_file.push_back(command.words + ":1");
     if (command.verbs.empty()) continue;
     groups.push_back(command.words);
     verbs += "    " + first + ") words='" + names_of(command.verbs) + "' ;;\n";
@@ -188,8 +197,10 @@ std::string bash_script(const CLI::App& root) {
                                 {"@GROUPS@", either(groups)},
                                 {"@OPTIONS@", options},
                                 {"@VERBS@", verbs},
-                                {"@VALUED@", either(valued_flags(all, false))},
-                                {"@FILES@", either(valued_flags(all, true))},
+                                {"@VALUED@", either(valued_flags(all))},
+                                {"@FILES@", either(valued_flags(all, "FILE"))},
+                                {"@FOLDERS@", either(valued_flags(all, "DIR"))},
+                                {"@IDS@", either(valued_flags(all, "ID"))},
                                 {"@WITH_TASK@", either(with_task)},
                                 {"@WITH_ID@", either(with_id)},
                                 {"@WITH_FILE@", either(with_file)},
@@ -203,10 +214,15 @@ std::string zsh_arguments(const Command& command) {
     for (const char c : flag.description)
       description += c == '[' || c == ']' || c == ':' ? std::string{"\\"} + c : std::string{c};
     std::string spec = flag.name + '[' + description + ']';
-    if (!flag.value.empty()) spec += ':' + flag.value + (flag.value == "FILE" ? ":_files" : ":");
+    const std::string_view offered = flag.value == "FILE"  ? "_files"
+                                     : flag.value == "DIR" ? "_files -/"
+                                     : flag.value == "ID"  ? "_canary_ids"
+                                                           : "";
+    if (!flag.value.empty()) ((spec += ':' + flag.value) += ':') += offered;
     text += " \\\n      " + single_quoted(spec);
   }
   if (command.place == Place::task) text += " \\\n      '1:task:_canary_tasks' '*: :'";
+  if (command.place == Place::task_and_file) text += " \\\n      '1:task:_canary_tasks' '2:file:_files'";
   if (command.place == Place::id) text += " \\\n      '1:version:_canary_ids' '*: :'";
   if (command.place == Place::file) text += " \\\n      '1:file:_files'";
   if (command.words == "completion") text += " \\\n      '1:shell:(bash zsh fish)'";
@@ -255,9 +271,12 @@ std::string fish_arguments(const Command& command, const std::string& condition)
     script += when + " -l " + flag.name.substr(2) +
               (flag.value.empty()     ? ""
                : flag.value == "FILE" ? " -r -F"
+               : flag.value == "DIR"  ? " -x -a '(__fish_complete_directories)'"
+               : flag.value == "ID"   ? " -x -a '(__canary_tasks)@'"
                                       : " -x") +
               " -d " + single_quoted(flag.description) + '\n';
   if (command.place == Place::task) script += when + " -f -a '(__canary_tasks)'\n";
+  if (command.place == Place::task_and_file) script += when + " -F -a '(__canary_tasks)'\n";
   if (command.place == Place::id) script += when + " -f -a '(__canary_tasks)@'\n";
   if (command.place == Place::file) script += when + " -F\n";
   if (command.words == "completion") script += when + " -f -a 'bash zsh fish'\n";

@@ -20,10 +20,14 @@
 
 #include <boost/json.hpp>
 
+#include "canary/adapters/spool.hpp"
 #include "canary/adapters/state_file.hpp"
+#include "canary/control/bytes.hpp"
+#include "canary/control/interaction_store.hpp"
 #include "canary/control/percent.hpp"
 #include "canary/control/registry.hpp"
 #include "canary/control/time_text.hpp"
+#include "canary/control/window.hpp"
 #include "configuration.hpp"
 #include "context.hpp"
 #include "registry_view.hpp"
@@ -67,6 +71,8 @@ class Doctor {
   [[nodiscard]] Check schema() const;
   [[nodiscard]] Check writable() const;
   [[nodiscard]] Check state_folder() const;
+  [[nodiscard]] Check recorder() const;
+  [[nodiscard]] std::string drops() const;
   [[nodiscard]] Check clock();
 
   std::string config_file_;
@@ -156,6 +162,7 @@ void Doctor::run() {
   if (config_) {
     check_store();
     check("state", [this] { return state_folder(); });
+    check("recorder", [this] { return recorder(); });
     for (const TaskConfig& task : config_->tasks) check_task(task);
     for (const ProviderConfig& provider : config_->providers) check_provider(provider);
   }
@@ -229,6 +236,59 @@ Check Doctor::state_folder() const {
   const std::optional<StoreState> state = load_state(file, config_->store.url);  // its errors say what is wrong
   return good(state ? file + ": " + thousands(state->tasks.size()) + (state->tasks.size() == 1 ? " task" : " tasks")
                     : file + " is not there yet");
+}
+
+// --- recorder --------------------------------------------------------------------------------------------------------
+
+/// Spools in the directory, and which of them no living process has. A server that starts this very moment takes the next
+/// one, or makes one.
+std::string spools_text(const std::string& directory) {
+  std::string fault;
+  std::size_t all = 0;
+  std::size_t left = 0;
+  for (const fs::path& folder : detail::spool_folders(directory, fault)) {
+    ++all;
+    left += detail::SpoolLock{folder / "spool"}.held() ? 1 : 0;
+  }
+  if (!fault.empty()) throw Failure{Exit::failed, fault};
+  std::string text = directory + ": " + thousands(all) + (all == 1 ? " spool" : " spools");
+  if (left != 0)
+    text += ", " + thousands(left) + " of ended processes: the next server here delivers what waits in them";
+  return text;
+}
+
+Check Doctor::recorder() const {
+  const std::string& directory = config_->recorder.spool;
+  if (config_->store.in_memory()) return good("nothing is recorded: there is no database");
+  std::string text = "rings in memory only: what is not in the store yet is lost with a process";
+  if (!directory.empty()) {
+    const bool there = fs::exists(directory);
+    if (there && !fs::is_directory(directory))
+      return bad(directory + " is no folder; see recorder.spool in " + config_file_);
+    const std::string fault = fault_beside(there ? directory + "/probe" : directory);
+    if (!fault.empty()) return bad(fault + "; see recorder.spool in " + config_file_);
+    text = there ? spools_text(directory) : directory + " is not there yet: the first server makes it";
+  }
+  if (const std::string dropped = drops(); !dropped.empty())
+    return bad(text + "; in the last day entries were dropped: " + dropped +
+               "; raise recorder.lane_mb or recorder.spool_mb, and see whether the store was out of reach");
+  return good(text);
+}
+
+/// What did not fit into the rings in the last day, by task; empty for nothing, and where the store keeps no counts.
+std::string Doctor::drops() const {
+  constexpr TimeUs day_us = 86'400'000'000;
+  std::string text;
+  if (!store_ || info_.schema != info_.program_schema) return text;
+  const std::unique_ptr<InteractionStore> interactions = store_->interactions();
+  CountsFilter filter{.kind = CountsKind::drops, .from = window_of(Registry::system_time() - day_us)};
+  for (const auto& [number, name] : interactions->task_names()) {
+    filter.task = number;
+    std::uint64_t sum = 0;
+    for (const CountsRow& row : interactions->counts(filter)) sum += detail::NumberReader{row.bytes}.take();
+    if (sum != 0) text += (text.empty() ? "" : ", ") + name + ' ' + thousands(sum);
+  }
+  return text;
 }
 
 // --- tasks -----------------------------------------------------------------------------------------------------------

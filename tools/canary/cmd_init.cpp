@@ -31,6 +31,7 @@ url = "memory:"                     # the split stands in this file; or in a dat
 default_model = "gpt-4o-mini"       # serves whatever share no version below holds
 force_env = "CHECKLIST_FORCE_MODEL" # a model in this environment variable overrides everything
 # salt = "..."                      # the task's name unless set; a new salt moves every key
+# sample_percent = 100              # share of the interactions whose own rows are kept; counts count all of them
 
 # One table for each version. A reload moves the fewest keys; a key stays with its version while shares stand still.
 [[task.checklist_enrichment.version]]
@@ -53,7 +54,11 @@ percent = 10                        # down to 0.0001
 # [recorder]
 # spool = "canary.spool"            # directory; "" keeps rings in memory only
 # payloads = false                  # keep request and response text for training export
-# flush_ms = 100
+# flush_ms = 100                    # longest time between two batches into the store
+# keep_days = 90                    # older interactions and windows are taken out of the store; 0 keeps all
+# lane_mb = 4                       # ring of one thread, 16,384 entries a megabyte; a power of two
+# payload_mb = 4                    # ring of one thread for texts, where payloads are on; a power of two
+# spool_mb = 256                    # all rings together: what can wait while the store is down
 
 # [fine_tune]                       # AI_FT_PROVIDER, AI_FT_BASE_MODEL, AI_FT_PROMPT_VERSION override
 # provider = "openai"

@@ -26,6 +26,14 @@ struct RollbackOptions {
 /// What a verb does to the version that was named.
 using Verb = Change (*)(Registry&, const VersionId&, const StepOptions&, const ChangeOptions&);
 
+/// With the margins of the task's latency metrics, by which thresholds of latency are frozen.
+ChangeOptions change_options(const ChangeArguments& arguments, const TaskConfig& task) {
+  ChangeOptions options = arguments.options();
+  for (const MetricConfig& metric : task.guard.metrics)
+    if (metric.kind == MetricKind::latency) options.latency_margins.push_back(metric.margin);
+  return options;
+}
+
 Change promote(Registry& registry, const VersionId& id, const StepOptions& options, const ChangeOptions& change) {
   return registry.promote(id.task, id.number, options.percent ? percent_argument(*options.percent) : total_ppm, change);
 }
@@ -44,9 +52,10 @@ Change archive(Registry& registry, const VersionId& id, const StepOptions&, cons
 
 ChangeReport run(const Workspace& workspace, Verb verb, const StepOptions& options) {
   const VersionId id = workspace.version(options.id);
+  const TaskConfig& task = workspace.task(id.task);
   Registry registry{*workspace.store};
-  const ChangeOptions change = options.change.options();
-  return {workspace.task(id.task), verb(registry, id, options, change), change.dry_run};
+  const ChangeOptions change = change_options(options.change, task);
+  return {task, verb(registry, id, options, change), change.dry_run};
 }
 
 ChangeReport roll_back(const Workspace& workspace, const RollbackOptions& options) {
@@ -55,12 +64,14 @@ ChangeReport roll_back(const Workspace& workspace, const RollbackOptions& option
     throw Failure{Exit::usage, "--to goes with a task: a version goes to 0 %",
                   "canary model rollback TASK --to REVISION"};
   Registry registry{*workspace.store};
-  const ChangeOptions change = options.change.options();
   if (of_version) {
     const VersionId id = workspace.version(options.subject);
-    return {workspace.task(id.task), registry.rollback_version(id.task, id.number, change), change.dry_run};
+    const TaskConfig& task = workspace.task(id.task);
+    const ChangeOptions change = change_options(options.change, task);
+    return {task, registry.rollback_version(id.task, id.number, change), change.dry_run};
   }
   const TaskConfig& task = workspace.task(options.subject);
+  const ChangeOptions change = change_options(options.change, task);
   return {task, registry.rollback(task.name, options.revision, change), change.dry_run};
 }
 

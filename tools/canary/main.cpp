@@ -17,6 +17,8 @@
 #include "canary/control/nearest.hpp"
 #include "canary/core/types.hpp"
 #include "context.hpp"
+#include "interrupt.hpp"
+#include "recorded.hpp"
 #include "stores.hpp"
 
 namespace {
@@ -41,6 +43,8 @@ void build(CLI::App& root, Context& context) {
   add_route(root, context);
   add_why(root, context);
   add_simulate(root, context);
+  add_interactions(root, context);
+  add_export(root, context);
   add_store(root, context);
   add_doctor(root, context);
   add_version(root, context);
@@ -211,6 +215,10 @@ int main(int argc, char** argv) {
     return run(root, context, {argv + 1, argv + argc});
   } catch (const ReaderGone&) {
     return 0;
+  } catch (const Interrupted& interrupted) {  // everything is taken back: end as if nobody had held the signal
+    std::signal(interrupted.signal, SIG_DFL);
+    std::raise(interrupted.signal);
+    return 128 + interrupted.signal;
   } catch (const std::exception& error) {
     return end(context, Failure{Exit::failed, error.what()});
   }

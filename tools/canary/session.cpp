@@ -111,6 +111,7 @@ void Session::route_by_store(const Config& config) {
   if (!has_state) ask();
   EngineOptions options;
   options.follow = false;
+  options.record = false;  // it looks at decisions that nobody acts on
   engine_ = std::make_unique<Engine>(config, open_store(config), options);
   const EngineStatus status = engine_->status();
   if (status.health == Health::ok) {

@@ -12,85 +12,22 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <charconv>
 #include <chrono>
 #include <cstdint>
 #include <functional>
 #include <memory>
 #include <optional>
 #include <set>
-#include <stdexcept>
 #include <string>
 #include <string_view>
 #include <system_error>
-#include <type_traits>
 #include <utility>
 #include <vector>
 
+#include "canary/adapters/postgres_answer.hpp"
 #include "canary/adapters/postgres_url.hpp"
 
 namespace canary::detail {
-
-/// What the server answered, or that it did not.
-class PostgresFailure : public std::runtime_error {
- public:
-  enum class Kind : std::uint8_t {
-    refused,    ///< the server said no; the connection stands
-    lost,       ///< the connection is gone, or was never made
-    timed_out,  ///< no answer by the deadline; the connection was dropped
-  };
-  PostgresFailure(Kind what_kind, std::string sql_state, const std::string& message)
-      : std::runtime_error{message}, kind{what_kind}, state{std::move(sql_state)} {}
-
-  [[nodiscard]] bool in_class(std::string_view two) const { return std::string_view{state}.starts_with(two); }
-
-  Kind kind;
-  std::string state;  ///< SQLSTATE; empty when the words are libpq's own
-};
-
-[[nodiscard]] inline PostgresFailure postgres_nonsense(const std::string& what) {
-  return {PostgresFailure::Kind::refused, "XX001", what};
-}
-
-/// A parameter, or an answer's field, as text.
-struct PostgresValue {
-  template <class T>
-  requires std::is_convertible_v<const T&, std::string_view> PostgresValue(const T& value)
-      : text{std::string_view{value}} {}  // NOLINT(google-explicit-constructor)
-  template <class T>
-  requires std::is_integral_v<T> PostgresValue(T value)
-      : text{std::to_string(value)} {}  // NOLINT(google-explicit-constructor)
-
-  std::string text;
-};
-
-/// The rows of one answer.
-class PostgresRows {
- public:
-  explicit PostgresRows(PGresult* result) : result_{result, &::PQclear} {}
-
-  [[nodiscard]] int size() const noexcept { return ::PQntuples(result_.get()); }
-  [[nodiscard]] bool null(int row, int column) const noexcept { return ::PQgetisnull(result_.get(), row, column) != 0; }
-  [[nodiscard]] std::string text(int row, int column) const {
-    return {::PQgetvalue(result_.get(), row, column),
-            static_cast<std::size_t>(::PQgetlength(result_.get(), row, column))};
-  }
-  /// Errors  PostgresFailure for what does not fit T.
-  template <class T>
-  [[nodiscard]] T number(int row, int column) const {
-    const std::string value = text(row, column);
-    T number{};
-    const auto [end, error] = std::from_chars(value.data(), value.data() + value.size(), number);
-    if (error == std::errc{} && end == value.data() + value.size()) return number;
-    throw postgres_nonsense(std::string{"column "} + ::PQfname(result_.get(), column) + " holds `" + value + "`");
-  }
-  /// Rows that a statement without an answer wrote.
-  [[nodiscard]] bool touched() const noexcept { return std::string_view{::PQcmdTuples(result_.get())} != "0"; }
-  [[nodiscard]] std::string_view command() const noexcept { return ::PQcmdStatus(result_.get()); }
-
- private:
-  std::unique_ptr<PGresult, decltype(&::PQclear)> result_;
-};
 
 class PostgresConnection {
  public:
@@ -102,6 +39,9 @@ class PostgresConnection {
   [[nodiscard]] bool open() const noexcept { return connection_ != nullptr; }
   [[nodiscard]] bool idle() const noexcept {
     return open() && ::PQtransactionStatus(connection_.get()) == PQTRANS_IDLE;
+  }
+  [[nodiscard]] bool in_transaction() const noexcept {
+    return open() && ::PQtransactionStatus(connection_.get()) == PQTRANS_INTRANS;
   }
   [[nodiscard]] PGconn* raw() const noexcept { return connection_.get(); }
   /// How often it was made; whatever the server knows of one connection, it does not know of the next.
@@ -123,6 +63,18 @@ class PostgresConnection {
   /// Runs several statements at once, as one transaction unless they say otherwise. Never made from input.
   PostgresRows script(const std::string& sql);
 
+  /// Runs one statement without a name; everything goes and comes in binary.
+  PostgresRows run_binary(const char* sql, const std::vector<PostgresBinary>& values);
+
+  /// Sends statements of which one is a COPY FROM STDIN, which takes what is put then.
+  void begin_copy(const std::string& sql);
+  /// Starts the clock anew: whoever takes bytes is alive.
+  void put_copy(std::string_view bytes);
+  void end_copy() {
+    sent(::PQputCopyEnd(raw(), nullptr) == 1);
+    finish();
+  }
+
   /// From now on statements have no name. True if they had one before.
   bool unname() noexcept { return std::exchange(named_, false); }
 
@@ -132,6 +84,7 @@ class PostgresConnection {
 
   void await(short events);
   void sent(int success);
+  void flush();
   [[nodiscard]] PGresult* next();
   PostgresRows finish();
   [[nodiscard]] PostgresFailure connect_failure();
@@ -240,17 +193,56 @@ inline PostgresRows PostgresConnection::script(const std::string& sql) {
   return finish();
 }
 
+inline PostgresRows PostgresConnection::run_binary(const char* sql, const std::vector<PostgresBinary>& values) {
+  std::vector<const char*> bytes;
+  std::vector<int> lengths;
+  for (const PostgresBinary& value : values) {
+    bytes.push_back(value.bytes.data());
+    lengths.push_back(static_cast<int>(value.bytes.size()));
+  }
+  const std::vector<int> formats(values.size(), 1);
+  if (!open()) throw PostgresFailure{Kind::lost, {}, "the connection is gone"};
+  sent(::PQsendQueryParams(raw(), sql, static_cast<int>(values.size()), nullptr, bytes.data(), lengths.data(),
+                           formats.data(), 1));
+  return finish();
+}
+
+inline void PostgresConnection::begin_copy(const std::string& sql) {
+  if (!open()) throw PostgresFailure{Kind::lost, {}, "the connection is gone"};
+  sent(::PQsendQuery(raw(), sql.c_str()));
+  while (PGresult* result = next()) {
+    const PostgresRows taken{result};
+    const ExecStatusType status = ::PQresultStatus(result);
+    if (status == PGRES_COPY_IN) return;
+    if (status == PGRES_COMMAND_OK) continue;
+    PostgresFailure first = failure(result);
+    if (open()) finish();
+    throw first;
+  }
+  throw postgres_nonsense("COPY was not obeyed");
+}
+
+inline void PostgresConnection::put_copy(std::string_view bytes) {
+  sent(::PQputCopyData(raw(), bytes.data(), static_cast<int>(bytes.size())) == 1);
+  flush();
+  start_clock();
+}
+
 inline void PostgresConnection::sent(int success) {
   if (success == 0) throw failure(nullptr);
 }
 
-/// The next result of what was sent; null after the last one.
-inline PGresult* PostgresConnection::next() {
+inline void PostgresConnection::flush() {
   for (int left = ::PQflush(raw()); left != 0; left = ::PQflush(raw())) {
     if (left < 0) break;  // the server may have said why before it closed
     await(POLLIN | POLLOUT);
     if (::PQconsumeInput(raw()) == 0) throw failure(nullptr);
   }
+}
+
+/// The next result of what was sent; null after the last one.
+inline PGresult* PostgresConnection::next() {
+  flush();
   while (::PQisBusy(raw()) != 0) {
     await(POLLIN);
     if (::PQconsumeInput(raw()) == 0) break;  // what came before the end is still to be read

@@ -109,7 +109,7 @@ inline StoreDelta PostgresFollower::changes(const StorePosition& since) {
 
 inline StoreDelta PostgresFollower::read_since(PostgresConnection& connection, const StorePosition& since) {
   const auto rows = connection.run(
-      "SELECT s.schema, s.token, s.change, t.name, t.revision, t.partition, v.number, v.model, v.weight_ppm"
+      "SELECT s.schema, s.token, s.change, t.name, t.revision, t.partition, v.number, v.model, v.weight_ppm, v.status"
       " FROM canary_store s LEFT JOIN canary_tasks t ON t.change > $1"
       " LEFT JOIN canary_versions v ON v.task = t.name AND v.weight_ppm > 0 ORDER BY t.name, v.number",
       {since.token.empty() ? -1 : since.change});
@@ -123,8 +123,10 @@ inline StoreDelta PostgresFollower::read_since(PostgresConnection& connection, c
     for (const int first = i; i != rows.size() && (i == first || rows.text(i, 3) == split.task); ++i) {
       if (rows.null(i, 6)) continue;
       PostgresFields served{rows, i, 6};
-      split.versions.push_back({served.number<std::uint32_t>(), served.text()});
-      check_weight(split.task, split.partition, split.versions.back().number, served.number<std::uint32_t>());
+      const auto number = served.number<std::uint32_t>();
+      std::string model = served.text();
+      check_weight(split.task, split.partition, number, served.number<std::uint32_t>());
+      split.versions.push_back({number, std::move(model), served.parsed("a status", parse_status)});
     }
     check_owners(split.task, split.partition, split.versions.size());
     delta.tasks.push_back(std::move(split));

@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "canary/adapters/postgres_connection.hpp"
+#include "canary/adapters/postgres_schema.hpp"
 #include "canary/control/store.hpp"
 #include "canary/control/store_text.hpp"
 
@@ -49,7 +50,10 @@ inline const std::string postgres_version_columns =
     " v.job, v.training_file_hash, v.base_model, v.prompt_version";
 inline const std::string postgres_history_columns =
     "h.revision, h.at_us, h.actor, h.action, h.number, h.note, h.partition, h.points_moved, h.points_minimum,"
-    " h.restores, h.status_changes, h.evidence";
+    " h.restores, h.status_changes, h.evidence, h.epoch";
+/// Goes before a LATERAL query, whose `epoch` is then the column where there is one, and else this: one statement reads
+/// both schemas, and goes on to while a server is migrated.
+inline const std::string postgres_no_epoch = " CROSS JOIN (SELECT ''::text AS epoch) AS absent";
 
 [[nodiscard]] inline ModelVersion postgres_version(PostgresFields fields) {
   ModelVersion made;
@@ -83,6 +87,7 @@ inline const std::string postgres_history_columns =
   made.restores = fields.number<std::uint32_t>();
   made.status_changes = fields.parsed("a list of status changes", parse_status_changes);
   made.evidence = fields.text();
+  made.epoch = fields.text();
   return made;
 }
 
@@ -164,20 +169,32 @@ inline void insert_versions(PostgresConnection& connection, std::string_view tas
       .touched();
 }
 
-inline void insert_history(PostgresConnection& connection, std::string_view task, std::span<const HistoryRow> rows,
-                           std::string_view commit_id) {
+/// Input   `schema`: the store's; one without epochs does without them.
+inline void insert_history(PostgresConnection& connection, std::uint32_t schema, std::string_view task,
+                           std::span<const HistoryRow> rows, std::string_view commit_id) {
   PostgresColumns columns;
-  for (const HistoryRow& row : rows)
+  PostgresColumns epochs;
+  for (const HistoryRow& row : rows) {
     columns.add({row.revision, row.at_us, row.actor, row.action, row.number, row.note, partition_text(row.partition),
                  row.points_moved, row.points_minimum, row.restores, status_changes_text(row.status_changes),
                  row.evidence});
-  connection.run(
-      "INSERT INTO canary_history (task, commit_id, revision, at_us, actor, action, number, note, partition, "
-      "points_moved,"
-      " points_minimum, restores, status_changes, evidence)"
-      " SELECT $1, $2, * FROM unnest($3::bigint[], $4::bigint[], $5::text[], $6::text[], $7::bigint[], $8::text[],"
-      " $9::text[], $10::bigint[], $11::bigint[], $12::bigint[], $13::text[], $14::text[])",
-      columns.after({task, commit_id}));
+    epochs.add({row.epoch});
+  }
+  const auto statement = [](const std::string& column, const std::string& array) {
+    return "INSERT INTO canary_history (task, commit_id, revision, at_us, actor, action, number, note, partition,"
+           " points_moved, points_minimum, restores, status_changes, evidence" +
+           column +
+           ") SELECT $1, $2, * FROM unnest($3::bigint[], $4::bigint[], $5::text[], $6::text[], $7::bigint[],"
+           " $8::text[], $9::text[], $10::bigint[], $11::bigint[], $12::bigint[], $13::text[], $14::text[]" +
+           array + ")";
+  };
+  static const std::string without = statement("", "");
+  static const std::string with_epochs = statement(", epoch", ", $15::text[]");
+  const std::vector<PostgresValue> values = columns.after({task, commit_id});
+  if (schema < postgres_records_from)
+    connection.run(without, values);
+  else
+    connection.run(with_epochs, epochs.after(values));
 }
 
 }  // namespace canary::detail

@@ -194,7 +194,73 @@ CREATE TRIGGER canary_history_keep BEFORE UPDATE OR DELETE OR TRUNCATE ON canary
   EXECUTE FUNCTION canary_keep();
 )sql";
 
-inline constexpr PostgresMigration postgres_migrations[] = {{postgres_schema_1}};
+// Interactions are many: no constraint is checked for each, and no index but the one on ids, which rise. A table for
+// each day of ids is made when it is needed (postgres_days.hpp), so that old days can be dropped.
+inline constexpr std::string_view postgres_schema_2 = R"sql(
+ALTER TABLE canary_tasks ADD COLUMN epoch text NOT NULL DEFAULT '';
+ALTER TABLE canary_history ADD COLUMN epoch text NOT NULL DEFAULT '';
+CREATE TABLE canary_recorded_tasks (
+  number integer GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+  name text COLLATE "C" NOT NULL UNIQUE CHECK (name <> '')
+);
+CREATE TABLE canary_spools (
+  serial bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY CHECK (serial <= 4294967295),
+  spool text NOT NULL UNIQUE,
+  node integer NOT NULL UNIQUE CHECK (node BETWEEN 0 AND 4095),
+  generation bigint NOT NULL DEFAULT 0,
+  at_us bigint NOT NULL,
+  lanes bytea NOT NULL DEFAULT ''
+);
+CREATE TABLE canary_interactions (
+  id bigint PRIMARY KEY,
+  at_us bigint NOT NULL,
+  task bigint NOT NULL,
+  revision bigint NOT NULL,
+  point bigint NOT NULL,
+  number integer NOT NULL,
+  reason smallint NOT NULL,
+  error smallint NOT NULL,
+  latency_us bigint,
+  score bigint,
+  rescored boolean NOT NULL DEFAULT false,  -- by feedback, which happens once
+  tokens_in bigint NOT NULL,
+  tokens_out bigint NOT NULL,
+  cost_microusd bigint NOT NULL
+) PARTITION BY RANGE (id);
+CREATE TABLE canary_payloads (
+  id bigint PRIMARY KEY,
+  request text NOT NULL,
+  response text NOT NULL
+) PARTITION BY RANGE (id);
+CREATE TABLE canary_counts (
+  kind smallint NOT NULL,
+  task bigint NOT NULL,
+  "of" bigint NOT NULL,
+  "at" bigint NOT NULL,
+  serial bigint NOT NULL,
+  bytes bytea NOT NULL,
+  PRIMARY KEY (kind, task, "of", "at", serial)
+);
+CREATE TABLE canary_units (
+  task bigint NOT NULL,
+  life bigint NOT NULL,
+  point bigint NOT NULL,
+  id bigint NOT NULL,
+  settled boolean NOT NULL,
+  PRIMARY KEY (task, life, point)
+) WITH (fillfactor = 50);  -- each row is settled once: there is room for that beside it, and no index is touched
+CREATE TABLE canary_waiting_feedback (
+  id bigint PRIMARY KEY,
+  at_us bigint NOT NULL,
+  score bigint NOT NULL
+);
+CREATE INDEX canary_waiting_feedback_at ON canary_waiting_feedback (at_us, id);
+)sql";
+
+/// The first schema that keeps epochs and interactions.
+inline constexpr std::uint32_t postgres_records_from = 2;
+
+inline constexpr PostgresMigration postgres_migrations[] = {{postgres_schema_1}, {postgres_schema_2}};
 
 }  // namespace detail
 

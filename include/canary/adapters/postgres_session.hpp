@@ -71,13 +71,22 @@ class PostgresSession {
   /// Errors  PostgresUnknown when the answer is lost.
   void commit();
 
+  /// Takes back what is open; a connection on which that fails is of no use to the next call.
+  void roll_back() noexcept;
+
   /// Errors  StoreError for a schema that this program cannot work with.
-  void check_schema(std::uint32_t number) const;
+  void check_schema(std::uint32_t number);
   /// The same for an answer whose first column is the number.
-  void check_schema(const PostgresRows& rows) const;
+  void check_schema(const PostgresRows& rows);
 
   /// The number of the store's schema.
   [[nodiscard]] std::uint32_t schema();
+  /// The number that the store had when it was last looked at, to choose a statement by; check_schema() at the end of
+  /// the transaction tells whether it was right.
+  [[nodiscard]] std::uint32_t last_schema() {
+    if (schema_seen_ == 0) check_schema(schema());
+    return schema_seen_;
+  }
   /// Brings the schema to the newest; the one it had.
   std::uint32_t migrate();
 
@@ -85,7 +94,6 @@ class PostgresSession {
   using Kind = PostgresFailure::Kind;
 
   [[nodiscard]] bool again(const PostgresFailure& failure, bool reused, int tries);
-  void clean_up() noexcept;
   void make_tables();
   void run_migrations(std::uint32_t from);
   [[nodiscard]] StoreError explain(const PostgresFailure& failure);
@@ -93,12 +101,15 @@ class PostgresSession {
   PostgresConnection connection_;
   PostgresSchema schema_;
   Absent absent_;
+  std::uint32_t schema_seen_ = 0;
 };
 
 // ---------------------------------------------------------------------------------------------------------------------
 
-inline constexpr std::int64_t postgres_lock = 0x63616E617279;  // `canary`: one at a time makes or changes tables
-inline constexpr std::uint32_t postgres_long_ms = 600'000;     // for statements that touch every row
+inline constexpr std::int64_t postgres_lock = 0x63616E617279;         // `canary`: one at a time makes or changes tables
+inline constexpr std::int64_t postgres_day_lock = postgres_lock + 1;  // and adds a day
+inline constexpr std::int64_t postgres_spool_lock = postgres_lock + 2;  // and adds or takes away a spool
+inline constexpr std::uint32_t postgres_long_ms = 600'000;              // for statements that touch every row
 
 /// Which error it is, and what to do about it.
 [[nodiscard]] inline std::pair<StoreErrc, std::string_view> postgres_errc(const PostgresFailure& failure) {
@@ -117,6 +128,7 @@ inline constexpr std::uint32_t postgres_long_ms = 600'000;     // for statements
     return {denied, "the user needs rights on the canary_ tables, and to create them in an empty database"};
   if (state == "25006") return {read_only, "connect to the primary server"};
   if (state == "53100") return {full, "the server's disk is full"};
+  if (failure.in_class("40") || state == "55P03") return {unreachable, "others were in the way: try again"};
   if (failure.in_class("XX")) return {corrupt, "restore a backup"};
   if (failure.in_class("23") || failure.in_class("22") || failure.in_class("54")) return {invalid, {}};
   if (failure.in_class("42") || failure.in_class("0A")) return {corrupt, "somebody has changed the canary_ tables"};
@@ -133,10 +145,10 @@ auto PostgresSession::call(Body body) {
       if (!reused) connection_.connect();
       return body(connection_);
     } catch (const PostgresFailure& failure) {
-      clean_up();
+      roll_back();
       if (!again(failure, reused, tries)) throw explain(failure);
     } catch (...) {
-      clean_up();
+      roll_back();
       throw;
     }
   }
@@ -147,16 +159,15 @@ auto PostgresSession::call_once(Body body) {
   try {
     return body(connection_);
   } catch (const PostgresFailure& failure) {
-    clean_up();
+    roll_back();
     throw explain(failure);
   } catch (...) {
-    clean_up();
+    roll_back();
     throw;
   }
 }
 
-/// A connection on which a transaction is left open is of no use to the next call.
-inline void PostgresSession::clean_up() noexcept {
+inline void PostgresSession::roll_back() noexcept {
   if (!connection_.open() || connection_.idle()) return;
   try {
     connection_.start_clock();
@@ -179,6 +190,10 @@ inline bool PostgresSession::again(const PostgresFailure& failure, bool reused, 
     connection_.drop();
     return true;
   }
+  if (failure.state == "42703" && schema_seen_ != 0) {  // the database was made anew, by an older program
+    schema_seen_ = 0;
+    return true;
+  }
   if (failure.state != "42P01" || tries != 0) return false;
   if (absent_ == Absent::refuse)
     throw StoreError{StoreErrc::unreachable, connection_.place().shown + ": holds no canary tables",
@@ -188,7 +203,7 @@ inline bool PostgresSession::again(const PostgresFailure& failure, bool reused, 
     make_tables();
     return true;
   } catch (const PostgresFailure& worse) {
-    clean_up();
+    roll_back();
     if (worse.kind == Kind::refused && (worse.state == "26000" || worse.state == "42P05") && connection_.unname())
       return again(failure, reused, tries);
     throw explain(worse);
@@ -215,8 +230,9 @@ inline void PostgresSession::commit() {
   }
 }
 
-inline void PostgresSession::check_schema(std::uint32_t number) const {
+inline void PostgresSession::check_schema(std::uint32_t number) {
   const std::uint32_t mine = newest();
+  schema_seen_ = number;
   if (number == mine || number + 1 == mine) return;
   const std::string has = connection_.place().shown + " has schema " + std::to_string(number) +
                           ", this program works with " + (mine > 1 ? std::to_string(mine - 1) + " and " : "") +
@@ -225,7 +241,7 @@ inline void PostgresSession::check_schema(std::uint32_t number) const {
   throw StoreError{StoreErrc::schema_older, has, "run `canary store migrate`"};
 }
 
-inline void PostgresSession::check_schema(const PostgresRows& rows) const {
+inline void PostgresSession::check_schema(const PostgresRows& rows) {
   if (rows.size() == 0) throw postgres_nonsense("canary_store has no row");
   check_schema(rows.number<std::uint32_t>(0, 0));
 }
@@ -286,7 +302,7 @@ inline StoreError PostgresSession::explain(const PostgresFailure& failure) {
       connection_.start_clock();
       check_schema(schema());
     } catch (const PostgresFailure&) {  // then the first failure has to do
-      clean_up();
+      roll_back();
     } catch (const StoreError& other_schema) {
       return other_schema;
     }

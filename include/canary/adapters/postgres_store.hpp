@@ -28,6 +28,7 @@
 
 #include "canary/adapters/postgres_connection.hpp"
 #include "canary/adapters/postgres_follower.hpp"
+#include "canary/adapters/postgres_interactions.hpp"
 #include "canary/adapters/postgres_rows.hpp"
 #include "canary/adapters/postgres_session.hpp"
 #include "canary/control/store.hpp"
@@ -52,6 +53,9 @@ class PostgresStore final : public Store {
   /// Over connections of their own, so that the store can be used meanwhile.
   void read_all(const std::function<void(TaskContents&&)>& take) override;
   void replace_all(const std::function<std::optional<TaskContents>()>& next) override;
+  [[nodiscard]] std::unique_ptr<InteractionStore> interactions() override {
+    return std::make_unique<detail::PostgresInteractions>(place_, options_);
+  }
   std::uint32_t migrate() override {
     const std::lock_guard lock{mutex_};
     return session_.migrate();
@@ -69,7 +73,7 @@ class PostgresStore final : public Store {
                                           const VersionFilter& filter);
   [[nodiscard]] static std::vector<HistoryRow> history_by(detail::PostgresSession& session, std::string_view task,
                                                           const HistoryFilter& filter);
-  static void write_task(detail::PostgresConnection& connection, const TaskContents& contents);
+  static void write_task(detail::PostgresConnection& connection, std::uint32_t schema, const TaskContents& contents);
 
   PostgresOptions options_;
   detail::PostgresPlace place_;
@@ -108,9 +112,11 @@ inline TaskRecord PostgresStore::load(std::string_view task, const VersionFilter
 
 inline TaskRecord PostgresStore::load_by(detail::PostgresSession& session, std::string_view task,
                                          const VersionFilter& filter) {
-  static const std::string head = "SELECT s.schema, s.token, t.revision, t.version_count, t.partition, " +
-                                  detail::postgres_version_columns +
-                                  " FROM canary_store s LEFT JOIN canary_tasks t ON t.name = $1"
+  static const std::string head = "SELECT s.schema, s.token, t.revision, t.version_count, t.partition, t.epoch, " +
+                                  detail::postgres_version_columns + " FROM canary_store s" +
+                                  detail::postgres_no_epoch +
+                                  " LEFT JOIN LATERAL (SELECT name, revision, version_count, partition, epoch"
+                                  " FROM canary_tasks WHERE name = $1) t ON true"
                                   " LEFT JOIN canary_versions v ON v.task = $1 AND t.name IS NOT NULL";
   static const std::string all = head + " ORDER BY v.number";
   static const std::string named = head + " AND v.number = ANY($2::bigint[]) ORDER BY v.number";
@@ -131,9 +137,10 @@ inline TaskRecord PostgresStore::load_by(detail::PostgresSession& session, std::
   record.revision = fields.number<std::uint32_t>();
   record.version_count = fields.number<std::uint32_t>();
   record.partition = fields.partition();
+  record.epoch = fields.text();
   std::size_t weights = 0;
-  for (int i = 0; i != rows.size() && !rows.null(i, 5); ++i) {
-    record.versions.push_back(detail::postgres_version({rows, i, 5}));
+  for (int i = 0; i != rows.size() && !rows.null(i, 6); ++i) {
+    record.versions.push_back(detail::postgres_version({rows, i, 6}));
     const ModelVersion& row = record.versions.back();
     detail::check_weight(record.name, record.partition, row.number, row.weight_ppm);
     weights += row.weight_ppm != 0 ? 1 : 0;
@@ -149,8 +156,9 @@ inline std::vector<HistoryRow> PostgresStore::history(std::string_view task, con
 inline std::vector<HistoryRow> PostgresStore::history_by(detail::PostgresSession& session, std::string_view task,
                                                          const HistoryFilter& filter) {
   static const std::string sql =
-      "SELECT s.schema, " + detail::postgres_history_columns +
-      " FROM canary_store s LEFT JOIN (SELECT * FROM canary_history WHERE task = $1 AND"
+      "SELECT s.schema, " + detail::postgres_history_columns + " FROM canary_store s" + detail::postgres_no_epoch +
+      " LEFT JOIN LATERAL (SELECT revision, at_us, actor, action, number, note, partition, points_moved,"
+      " points_minimum, restores, status_changes, evidence, epoch FROM canary_history WHERE task = $1 AND"
       " revision BETWEEN $2 AND $3 ORDER BY revision DESC LIMIT $4) h ON true ORDER BY h.revision";
   const auto rows = session.connection().run(sql, {task, filter.from, filter.to, filter.newest});
   session.check_schema(rows);
@@ -175,6 +183,7 @@ inline CommitResult PostgresStore::write(detail::PostgresConnection& connection,
   const std::string& task = change.task;
   const auto broken = [&](const char* what) { return StoreError{StoreErrc::invalid, "task " + task + ": " + what}; };
   const std::string partition = partition_text(change.row.partition);
+  const std::uint32_t schema = session_.last_schema();
   session_.begin();
   const auto moved =
       change.expected_revision == 0
@@ -201,7 +210,9 @@ inline CommitResult PostgresStore::write(detail::PostgresConnection& connection,
     else if (!detail::update_version(connection, task, row))
       throw broken("a version's number is out of turn");
   }
-  detail::insert_history(connection, task, {&change.row, 1}, id);
+  detail::insert_history(connection, schema, task, {&change.row, 1}, id);
+  if (schema >= detail::postgres_records_from && !change.row.epoch.empty())
+    connection.run("UPDATE canary_tasks SET epoch = $2 WHERE name = $1", {task, change.row.epoch});
   // From here to the end one commit after the other: the order of `change` is the order in which they can be seen.
   const auto counted = connection.run(
       "WITH store AS (UPDATE canary_store SET change = change + 1 WHERE id = 1 RETURNING change, schema, token),"
@@ -209,6 +220,8 @@ inline CommitResult PostgresStore::write(detail::PostgresConnection& connection,
       " SELECT schema, token, pg_notify('canary', change::text) FROM store",
       {task});
   session_.check_schema(counted);
+  if (session_.last_schema() != schema)  // migrated before the first lock, which no migration passes: once more
+    throw detail::PostgresFailure{detail::PostgresFailure::Kind::refused, "40001", "the schema has changed"};
   if (!change.token.empty() && change.token != counted.text(0, 1)) {
     connection.script("ROLLBACK");
     return CommitResult::conflict;
@@ -278,18 +291,21 @@ inline void PostgresStore::replace_all(const std::function<std::optional<TaskCon
   session.connection().unname();  // a clash of names would be in the middle of what cannot be begun again
   const std::string token = detail::postgres_id();
   session.call([&](detail::PostgresConnection& connection) {
-    session.check_schema(session.schema());
     session.begin(true);
     connection.start_clock(detail::postgres_long_ms);
     connection.script(
-        "LOCK TABLE canary_tasks, canary_versions, canary_history, canary_store IN SHARE ROW EXCLUSIVE MODE;"
+        "LOCK TABLE canary_tasks, canary_versions, canary_history, canary_store IN SHARE ROW EXCLUSIVE MODE");
+    session.check_schema(session.schema());
+    connection.script(
         "SET LOCAL canary.replacing = 'on';"
         "DELETE FROM canary_history;DELETE FROM canary_versions;DELETE FROM canary_tasks");
   });
   try {
     session.call_once([&](detail::PostgresConnection& connection) {
-      while (const std::optional<TaskContents> contents = next()) write_task(connection, *contents);
+      const std::uint32_t schema = session.last_schema();
+      while (const std::optional<TaskContents> contents = next()) write_task(connection, schema, *contents);
       connection.start_clock(detail::postgres_long_ms);
+      if (schema >= detail::postgres_records_from) connection.script(std::string{detail::postgres_forget_evidence});
       const auto counted = connection.run(
           "WITH store AS (UPDATE canary_store SET change = change + 1, token = $1 WHERE id = 1 RETURNING change, "
           "schema),"
@@ -306,7 +322,8 @@ inline void PostgresStore::replace_all(const std::function<std::optional<TaskCon
   }
 }
 
-inline void PostgresStore::write_task(detail::PostgresConnection& connection, const TaskContents& contents) {
+inline void PostgresStore::write_task(detail::PostgresConnection& connection, std::uint32_t schema,
+                                      const TaskContents& contents) {
   const TaskRecord& task = contents.task;
   std::uint64_t sum_ppm = 0;
   for (const ModelVersion& row : task.versions) sum_ppm += row.weight_ppm;
@@ -314,6 +331,8 @@ inline void PostgresStore::write_task(detail::PostgresConnection& connection, co
   connection.run(
       "INSERT INTO canary_tasks (name, revision, version_count, allocated_ppm, partition) VALUES ($1, $2, $3, $4, $5)",
       {task.name, task.revision, task.version_count, sum_ppm, partition_text(task.partition)});
+  if (schema >= detail::postgres_records_from && !task.epoch.empty())
+    connection.run("UPDATE canary_tasks SET epoch = $2 WHERE name = $1", {task.name, task.epoch});
   constexpr std::size_t at_once = 500;
   for (std::size_t at = 0; at < task.versions.size(); at += at_once) {
     connection.start_clock();
@@ -323,7 +342,7 @@ inline void PostgresStore::write_task(detail::PostgresConnection& connection, co
   for (std::size_t at = 0; at < contents.history.size(); at += at_once) {
     connection.start_clock();
     const std::span<const HistoryRow> rest = std::span{contents.history}.subspan(at);
-    detail::insert_history(connection, task.name, rest.first(std::min(rest.size(), at_once)), "restored");
+    detail::insert_history(connection, schema, task.name, rest.first(std::min(rest.size(), at_once)), "restored");
   }
 }
 

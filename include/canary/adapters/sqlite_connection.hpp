@@ -87,6 +87,11 @@ class SqliteConnection {
   std::map<const char*, std::unique_ptr<sqlite3_stmt, Close>> statements_;  // go before the connection does
 };
 
+/// Bytes that are no text.
+struct SqliteBlob {
+  std::string_view bytes;
+};
+
 /// One use of a prepared statement.
 class SqliteQuery {
  public:
@@ -118,16 +123,23 @@ class SqliteQuery {
       db_.fail_corrupt("the number " + std::to_string(value) + " makes no sense where it stands");
     return static_cast<Number>(value);
   }
-  [[nodiscard]] std::string text(int column) const {
-    const void* bytes = sqlite3_column_blob(statement_, column);  // as they are; before the length, which it may change
+  [[nodiscard]] bool null(int column) const { return sqlite3_column_type(statement_, column) == SQLITE_NULL; }
+  /// As they are stored; good until the next row.
+  [[nodiscard]] std::string_view bytes(int column) const {
+    const void* found = sqlite3_column_blob(statement_, column);  // before the length, which it may change
     const auto size = static_cast<std::size_t>(sqlite3_column_bytes(statement_, column));
-    return size == 0 ? std::string{} : std::string{static_cast<const char*>(bytes), size};
+    return size == 0 ? std::string_view{} : std::string_view{static_cast<const char*>(found), size};
   }
+  [[nodiscard]] std::string text(int column) const { return std::string{bytes(column)}; }
 
  private:
   void bind(int at, std::string_view text) {
     const char* bytes = text.data() == nullptr ? "" : text.data();  // a null pointer would be NULL
     check(sqlite3_bind_text64(statement_, at, bytes, text.size(), SQLITE_TRANSIENT, SQLITE_UTF8));
+  }
+  void bind(int at, SqliteBlob blob) {
+    const char* bytes = blob.bytes.data() == nullptr ? "" : blob.bytes.data();
+    check(sqlite3_bind_blob64(statement_, at, bytes, blob.bytes.size(), SQLITE_TRANSIENT));
   }
   template <std::integral Number>
   void bind(int at, Number value) {

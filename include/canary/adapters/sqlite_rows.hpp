@@ -1,5 +1,5 @@
 // sqlite_rows.hpp: a store's rows, to and from SQLite. Layer adapters; a part of sqlite_store.hpp.
-// Every function works within the caller's transaction.
+// Every function works within the caller's transaction; `schema` is the file's, where a statement depends on it.
 #pragma once
 
 #if !__has_include(<sqlite3.h>)
@@ -16,6 +16,7 @@
 #include <vector>
 
 #include "canary/adapters/sqlite_connection.hpp"
+#include "canary/adapters/sqlite_schema.hpp"
 #include "canary/control/store.hpp"
 #include "canary/control/store_text.hpp"
 
@@ -33,6 +34,12 @@ namespace canary::detail {
   return *std::move(partition);
 }
 
+[[nodiscard]] inline Status read_status(const SqliteConnection& db, std::string_view task, const std::string& word) {
+  const std::optional<Status> status = parse_status(word);
+  if (!status) db.fail_corrupt(of_task(task, "a status makes no sense"));
+  return *status;
+}
+
 [[nodiscard]] inline std::vector<std::string> read_task_names(SqliteConnection& db) {
   SqliteQuery query{db, "SELECT name FROM tasks WHERE revision > 0 ORDER BY name"};
   std::vector<std::string> names;
@@ -41,14 +48,20 @@ namespace canary::detail {
 }
 
 /// The task's row without versions; nothing where there is none.
-[[nodiscard]] inline std::optional<TaskRecord> read_task(SqliteConnection& db, std::string_view task) {
-  SqliteQuery query{db, "SELECT revision, version_count, partition FROM tasks WHERE name = ?1", task};
+[[nodiscard]] inline std::optional<TaskRecord> read_task(SqliteConnection& db, std::uint32_t schema,
+                                                         std::string_view task) {
+  SqliteQuery query{db,
+                    schema >= sqlite_records_from
+                        ? "SELECT revision, version_count, partition, epoch FROM tasks WHERE name = ?1"
+                        : "SELECT revision, version_count, partition, '' FROM tasks WHERE name = ?1",
+                    task};
   if (!query.next()) return {};
   TaskRecord record;
   record.name = task;
   record.revision = query.number(0);
   record.version_count = query.number(1);
   record.partition = read_partition(db, task, query.text(2));
+  record.epoch = query.text(3);
   return record;
 }
 
@@ -61,10 +74,8 @@ inline void read_versions(SqliteConnection& db, std::string_view task, std::uint
                     "FROM versions WHERE task = ?1 AND number BETWEEN ?2 AND ?3 ORDER BY number",
                     task, first, last};
   while (query.next()) {
-    const std::optional<Status> status = parse_status(query.text(3));
-    if (!status) db.fail_corrupt(of_task(task, "a status makes no sense"));
-    into.push_back({query.number(0), query.text(1), query.text(2), *status, query.number(4), query.text(5),
-                    query.integer(6), query.integer(7), query.text(8),
+    into.push_back({query.number(0), query.text(1), query.text(2), read_status(db, task, query.text(3)),
+                    query.number(4), query.text(5), query.integer(6), query.integer(7), query.text(8),
                     Lineage{query.text(9), query.text(10), query.text(11), query.text(12)}});
   }
 }
@@ -88,14 +99,15 @@ inline void read_versions(SqliteConnection& db, const VersionFilter& filter, Tas
                                                                              std::string_view task,
                                                                              const Partition& partition) {
   SqliteQuery query{
-      db, "SELECT number, weight_ppm, model FROM versions WHERE task = ?1 AND weight_ppm > 0 ORDER BY +number", task};
+      db, "SELECT number, weight_ppm, model, status FROM versions WHERE task = ?1 AND weight_ppm > 0 ORDER BY +number",
+      task};
   std::vector<ServingVersion> serving;
   auto share = partition.shares().begin();
   const auto end = partition.shares().end();
   if (share != end && share->owner == default_owner) ++share;
   for (; query.next(); ++share) {
     if (share == end || share->owner != query.integer(0) || share->ppm != query.integer(1)) return {};
-    serving.push_back({query.number(0), query.text(2)});
+    serving.push_back({query.number(0), query.text(2), read_status(db, task, query.text(3))});
   }
   if (share != end) return {};
   return serving;
@@ -107,12 +119,16 @@ inline void read_versions(SqliteConnection& db, const VersionFilter& filter, Tas
   return *std::move(serving);
 }
 
-[[nodiscard]] inline std::vector<HistoryRow> read_history(SqliteConnection& db, std::string_view task,
-                                                          const HistoryFilter& filter) {
+[[nodiscard]] inline std::vector<HistoryRow> read_history(SqliteConnection& db, std::uint32_t schema,
+                                                          std::string_view task, const HistoryFilter& filter) {
   SqliteQuery query{db,
-                    "SELECT revision, at_us, actor, action, number, note, partition, points_moved, points_minimum, "
-                    "restores, status_changes, evidence FROM history "
-                    "WHERE task = ?1 AND revision BETWEEN ?2 AND ?3 ORDER BY revision DESC LIMIT ?4",
+                    schema >= sqlite_records_from
+                        ? "SELECT revision, at_us, actor, action, number, note, partition, points_moved, "
+                          "points_minimum, restores, status_changes, evidence, epoch FROM history "
+                          "WHERE task = ?1 AND revision BETWEEN ?2 AND ?3 ORDER BY revision DESC LIMIT ?4"
+                        : "SELECT revision, at_us, actor, action, number, note, partition, points_moved, "
+                          "points_minimum, restores, status_changes, evidence, '' FROM history "
+                          "WHERE task = ?1 AND revision BETWEEN ?2 AND ?3 ORDER BY revision DESC LIMIT ?4",
                     task,
                     filter.from,
                     filter.to,
@@ -123,10 +139,15 @@ inline void read_versions(SqliteConnection& db, const VersionFilter& filter, Tas
     if (!changes) db.fail_corrupt(of_task(task, "a list of status changes makes no sense"));
     rows.push_back({query.number(0), query.integer(1), query.text(2), query.text(3), query.number(4), query.text(5),
                     read_partition(db, task, query.text(6)), query.number<std::uint64_t>(7),
-                    query.number<std::uint64_t>(8), query.number(9), *std::move(changes), query.text(11)});
+                    query.number<std::uint64_t>(8), query.number(9), *std::move(changes), query.text(11),
+                    query.text(12)});
   }
   std::reverse(rows.begin(), rows.end());
   return rows;
+}
+
+inline void set_epoch(SqliteConnection& db, std::string_view task, std::string_view epoch) {
+  run(db, "UPDATE tasks SET epoch = ?2 WHERE name = ?1", task, epoch);
 }
 
 inline void add_task(SqliteConnection& db, const TaskRecord& task, std::int64_t change, std::uint64_t allocated_ppm) {
@@ -156,17 +177,26 @@ inline void update_version(SqliteConnection& db, std::string_view task, const Mo
       row.lineage.prompt_version);
 }
 
-inline void add_history(SqliteConnection& db, std::string_view task, const HistoryRow& row) {
-  run(db,
-      "INSERT INTO history (task, revision, at_us, actor, action, number, note, partition, points_moved, "
-      "points_minimum, restores, status_changes, evidence) "
-      "VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)",
-      task, row.revision, row.at_us, row.actor, row.action, row.number, row.note, partition_text(row.partition),
-      row.points_moved, row.points_minimum, row.restores, status_changes_text(row.status_changes), row.evidence);
+inline void add_history(SqliteConnection& db, std::uint32_t schema, std::string_view task, const HistoryRow& row) {
+  const auto add = [&](const char* sql, const auto&... epoch) {
+    run(db, sql, task, row.revision, row.at_us, row.actor, row.action, row.number, row.note,
+        partition_text(row.partition), row.points_moved, row.points_minimum, row.restores,
+        status_changes_text(row.status_changes), row.evidence, epoch...);
+  };
+  if (schema >= sqlite_records_from)
+    add("INSERT INTO history (task, revision, at_us, actor, action, number, note, partition, points_moved, "
+        "points_minimum, restores, status_changes, evidence, epoch) "
+        "VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)",
+        row.epoch);
+  else
+    add("INSERT INTO history (task, revision, at_us, actor, action, number, note, partition, points_moved, "
+        "points_minimum, restores, status_changes, evidence) "
+        "VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)");
 }
 
 /// A whole task into a store without its triggers, which check here by hand what they would have.
-inline void add_contents(SqliteConnection& db, const TaskContents& contents, std::int64_t change) {
+inline void add_contents(SqliteConnection& db, std::uint32_t schema, const TaskContents& contents,
+                         std::int64_t change) {
   const TaskRecord& task = contents.task;
   bool good = task.partition.valid() && contents.history.size() == task.revision &&
               task.versions.size() == task.version_count && task.revision != 0;
@@ -179,8 +209,9 @@ inline void add_contents(SqliteConnection& db, const TaskContents& contents, std
     good = contents.history[i].revision == i + 1 && contents.history[i].partition.valid();
   if (good) {
     add_task(db, task, change, allocated_ppm);
+    if (schema >= sqlite_records_from) set_epoch(db, task.name, task.epoch);
     for (const ModelVersion& each : task.versions) add_version(db, task.name, each);
-    for (const HistoryRow& each : contents.history) add_history(db, task.name, each);
+    for (const HistoryRow& each : contents.history) add_history(db, schema, task.name, each);
     good = read_serving(db, task.name, task.partition).has_value();
   }
   if (!good) db.fail_invalid(of_task(task.name, "what should replace it does not fit together"));

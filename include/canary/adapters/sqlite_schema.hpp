@@ -177,10 +177,78 @@ DROP TRIGGER versions_archived_for_good; DROP TRIGGER versions_stay;
 DROP TRIGGER history_in_turn; DROP TRIGGER history_stays_as_it_is; DROP TRIGGER history_stays;
 )sql";
 
+/// Interactions, and what is counted of them. A row of `interactions` comes with every request, so it has no index but its
+/// key, which rises: another would cost as much again as the row.
+inline constexpr const char* sqlite_tables_2 = R"sql(
+ALTER TABLE tasks ADD COLUMN epoch TEXT NOT NULL DEFAULT '';
+ALTER TABLE history ADD COLUMN epoch TEXT NOT NULL DEFAULT '';
+CREATE TABLE recorded_tasks (
+  number INTEGER PRIMARY KEY,
+  name TEXT NOT NULL UNIQUE
+) STRICT;
+CREATE TABLE spools (
+  serial INTEGER PRIMARY KEY AUTOINCREMENT,  -- never given again
+  spool TEXT NOT NULL UNIQUE,
+  node INTEGER NOT NULL UNIQUE CHECK (node BETWEEN 0 AND 4095),
+  generation INTEGER NOT NULL CHECK (generation >= 0),
+  at_us INTEGER NOT NULL,
+  lanes BLOB NOT NULL  -- lane and position by turns, in LEB128
+) STRICT;
+CREATE TABLE interactions (
+  id INTEGER PRIMARY KEY CHECK (id > 0),
+  at_us INTEGER NOT NULL,
+  task INTEGER NOT NULL,
+  revision INTEGER NOT NULL,
+  point INTEGER NOT NULL,
+  number INTEGER NOT NULL,
+  reason INTEGER NOT NULL,
+  error INTEGER NOT NULL,
+  latency_us INTEGER,
+  score INTEGER,  -- billionths
+  rescored INTEGER NOT NULL DEFAULT 0,  -- by feedback, which happens once
+  tokens_in INTEGER NOT NULL,
+  tokens_out INTEGER NOT NULL,
+  cost_microusd INTEGER NOT NULL
+) STRICT;
+CREATE TABLE payloads (
+  id INTEGER PRIMARY KEY,
+  request TEXT NOT NULL,
+  response TEXT NOT NULL
+) STRICT;
+CREATE TABLE counts (
+  kind INTEGER NOT NULL CHECK (kind IN (1, 2, 3)),  -- of a window, of evidence
+  task INTEGER NOT NULL,
+  of INTEGER NOT NULL,
+  at INTEGER NOT NULL,
+  serial INTEGER NOT NULL,  -- of the spool; 0: of spools that are gone
+  bytes BLOB NOT NULL,
+  PRIMARY KEY (kind, task, of, at, serial)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX counts_by_serial ON counts (serial, kind, at);
+CREATE TABLE units (
+  task INTEGER NOT NULL,
+  life INTEGER NOT NULL,
+  point INTEGER NOT NULL,
+  id INTEGER NOT NULL,
+  settled INTEGER NOT NULL CHECK (settled IN (0, 1)),
+  PRIMARY KEY (task, life, point)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE waiting_feedback (
+  id INTEGER PRIMARY KEY CHECK (id > 0),
+  at_us INTEGER NOT NULL,
+  score INTEGER NOT NULL
+) STRICT;
+CREATE INDEX waiting_feedback_by_time ON waiting_feedback (at_us);
+)sql";
+
+/// The first schema that keeps epochs and interactions.
+inline constexpr std::uint32_t sqlite_records_from = 2;
+
 }  // namespace detail
 
-inline constexpr std::array<SqliteMigration, 1> sqlite_migrations{{
+inline constexpr std::array<SqliteMigration, 2> sqlite_migrations{{
     {detail::sqlite_tables_1, detail::sqlite_guards_1, detail::sqlite_no_guards_1},
+    {detail::sqlite_tables_2},
 }};
 inline constexpr SqliteSchema sqlite_schema{sqlite_migrations};
 

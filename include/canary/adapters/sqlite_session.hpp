@@ -21,7 +21,9 @@ namespace canary::detail {
 /// A connection that comes when it is needed and goes when it has failed. For one thread at a time.
 class SqliteSession {
  public:
-  explicit SqliteSession(std::shared_ptr<SqlitePlace> place) : place_{std::move(place)} {}
+  /// Input   `settings`: constant statements for each connection, beside SqliteConnection::settings.
+  explicit SqliteSession(std::shared_ptr<SqlitePlace> place, const char* settings = "")
+      : place_{std::move(place)}, settings_{settings} {}
 
   enum class Schema : std::uint8_t { checked, any };
 
@@ -36,6 +38,29 @@ class SqliteSession {
     return within(SqliteTransaction::Kind::write, Schema::checked, work);
   }
 
+  /// What work() returns; the connection goes where that is of no use any more.
+  template <class Work>
+  auto guarded(Work work) {
+    try {
+      return work();
+    } catch (const StoreError& error) {
+      if (error.code != StoreErrc::invalid) drop();  // the next call looks at the file anew
+      throw;
+    }
+  }
+  /// A connection for a transaction of the caller's own, within guarded().
+  [[nodiscard]] SqliteConnection& writable() {
+    SqliteConnection& db = connect();
+    if (opened_.frozen || db.read_only()) throw sqlite_error(place_->path, SQLITE_READONLY, 0, {});
+    return db;
+  }
+  /// The row of the store, whose schema this program knows.
+  [[nodiscard]] SqliteStoreRow checked_row(SqliteConnection& db) const {
+    SqliteStoreRow row = read_store_row(db);
+    check_schema(place_->path, row, place_->options.schema.number());
+    return row;
+  }
+
   /// Nothing while there is none.
   [[nodiscard]] SqliteConnection* connection() const noexcept { return opened_.db.get(); }
   /// Counts the connections that there were.
@@ -45,32 +70,28 @@ class SqliteSession {
  private:
   template <class Work>
   auto within(SqliteTransaction::Kind kind, Schema schema, Work& work) {
-    try {
-      SqliteConnection& db = connect();
-      if (kind == SqliteTransaction::Kind::write && (opened_.frozen || db.read_only()))
-        throw sqlite_error(place_->path, SQLITE_READONLY, 0, {});
+    return guarded([&] {
+      SqliteConnection& db = kind == SqliteTransaction::Kind::write ? writable() : connect();
       SqliteTransaction transaction{db, kind};
-      const SqliteStoreRow row = read_store_row(db);
-      if (schema == Schema::checked) check_schema(place_->path, row, place_->options.schema.number());
+      const SqliteStoreRow row = schema == Schema::checked ? checked_row(db) : read_store_row(db);
       auto result = work(db, row);
       transaction.commit();
       return result;
-    } catch (const StoreError& error) {
-      if (error.code != StoreErrc::invalid) drop();  // the next call looks at the file anew
-      throw;
-    }
+    });
   }
 
   SqliteConnection& connect() {
     if (opened_.db && (opened_.frozen || opened_.db->moved())) drop();
     if (!opened_.db) {
       opened_ = open_sqlite(*place_, true);
+      opened_.db->execute(settings_);
       ++connections_;
     }
     return *opened_.db;
   }
 
   std::shared_ptr<SqlitePlace> place_;
+  const char* settings_;
   SqliteOpened opened_;
   std::uint64_t connections_ = 0;
 };

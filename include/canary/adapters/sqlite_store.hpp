@@ -28,9 +28,12 @@
 
 #include "canary/adapters/sqlite_connection.hpp"
 #include "canary/adapters/sqlite_file.hpp"
+#include "canary/adapters/sqlite_interactions.hpp"
+#include "canary/adapters/sqlite_recorded.hpp"
 #include "canary/adapters/sqlite_rows.hpp"
 #include "canary/adapters/sqlite_schema.hpp"
 #include "canary/adapters/sqlite_session.hpp"
+#include "canary/control/interaction_store.hpp"
 #include "canary/control/store.hpp"
 
 namespace canary {
@@ -52,10 +55,13 @@ class SqliteStore final : public Store {
   void read_all(const std::function<void(TaskContents&&)>& take) override;
   /// `next` must not call this store.
   void replace_all(const std::function<std::optional<TaskContents>()>& next) override;
+  [[nodiscard]] std::unique_ptr<InteractionStore> interactions() override;
   std::uint32_t migrate() override;
 
  private:
   class SqliteFollower;
+
+  [[nodiscard]] std::shared_ptr<detail::SqlitePlace> found_place() const;
 
   std::shared_ptr<detail::SqlitePlace> place_;
   std::mutex mutex_;
@@ -77,7 +83,7 @@ class SqliteStore::SqliteFollower final : public Follower {
       detail::SqliteQuery query{db, "SELECT name FROM tasks WHERE change > ?1 AND revision > 0",
                                 delta.everything ? -1 : since.change};
       while (query.next()) {
-        std::optional<TaskRecord> task = detail::read_task(db, query.text(0));
+        std::optional<TaskRecord> task = detail::read_task(db, row.schema, query.text(0));
         if (!task) continue;
         std::vector<ServingVersion> serving = detail::read_serving(db, *task);
         delta.tasks.push_back({task->name, task->revision, std::move(task->partition), std::move(serving)});
@@ -176,7 +182,7 @@ inline std::vector<std::string> SqliteStore::tasks() {
 inline TaskRecord SqliteStore::load(std::string_view task, const VersionFilter& filter) {
   const std::lock_guard lock{mutex_};
   return session_.read([&](detail::SqliteConnection& db, const detail::SqliteStoreRow& store) {
-    std::optional<TaskRecord> record = detail::read_task(db, task);
+    std::optional<TaskRecord> record = detail::read_task(db, store.schema, task);
     if (record) {
       (void)detail::read_serving(db, *record);  // checks the weights
       detail::read_versions(db, filter, *record);
@@ -192,7 +198,7 @@ inline CommitResult SqliteStore::commit(const Commit& change) {
   const std::lock_guard lock{mutex_};
   return session_.write([&](detail::SqliteConnection& db, const detail::SqliteStoreRow& store) {
     const auto refuse = [&](std::string_view words) { db.fail_invalid(detail::of_task(change.task, words)); };
-    std::optional<TaskRecord> task = detail::read_task(db, change.task);
+    std::optional<TaskRecord> task = detail::read_task(db, store.schema, change.task);
     const bool unknown = !task;
     if (unknown) task.emplace().name = change.task;
     if (task->revision != change.expected_revision) return CommitResult::conflict;
@@ -209,7 +215,9 @@ inline CommitResult SqliteStore::commit(const Commit& change) {
     }
     detail::run(db, "UPDATE tasks SET revision = ?2, change = ?3, partition = ?4 WHERE name = ?1", change.task,
                 change.row.revision, store.change + 1, partition_text(change.row.partition));
-    detail::add_history(db, change.task, change.row);
+    detail::add_history(db, store.schema, change.task, change.row);
+    if (!change.row.epoch.empty() && store.schema >= detail::sqlite_records_from)
+      detail::set_epoch(db, change.task, change.row.epoch);
     if (!detail::read_serving(db, change.task, change.row.partition))
       refuse("the partition is not that of the versions' weights");
     detail::run(db, "UPDATE store SET change = ?1", store.change + 1);
@@ -219,29 +227,37 @@ inline CommitResult SqliteStore::commit(const Commit& change) {
 
 inline std::vector<HistoryRow> SqliteStore::history(std::string_view task, const HistoryFilter& filter) {
   const std::lock_guard lock{mutex_};
-  return session_.read(
-      [&](detail::SqliteConnection& db, const auto&) { return detail::read_history(db, task, filter); });
+  return session_.read([&](detail::SqliteConnection& db, const detail::SqliteStoreRow& store) {
+    return detail::read_history(db, store.schema, task, filter);
+  });
 }
 
-inline std::unique_ptr<Follower> SqliteStore::follow() {
-  auto watched = std::make_shared<detail::SqlitePlace>();
-  watched->path = place_->path;
-  watched->file = place_->file;
-  watched->options = place_->options;
-  watched->options.create = false;
-  return std::make_unique<SqliteFollower>(std::move(watched));
+/// The same file for another connection, which never makes it.
+inline std::shared_ptr<detail::SqlitePlace> SqliteStore::found_place() const {
+  auto found = std::make_shared<detail::SqlitePlace>();
+  found->path = place_->path;
+  found->file = place_->file;
+  found->options = place_->options;
+  found->options.create = false;
+  return found;
+}
+
+inline std::unique_ptr<Follower> SqliteStore::follow() { return std::make_unique<SqliteFollower>(found_place()); }
+
+inline std::unique_ptr<InteractionStore> SqliteStore::interactions() {
+  return std::make_unique<detail::SqliteInteractions>(found_place());
 }
 
 inline void SqliteStore::read_all(const std::function<void(TaskContents&&)>& take) {
   detail::SqliteSession reader{place_};
-  (void)reader.read([&](detail::SqliteConnection& db, const auto&) {
+  (void)reader.read([&](detail::SqliteConnection& db, const detail::SqliteStoreRow& store) {
     const std::vector<std::string> names = detail::read_task_names(db);
     for (const std::string& name : names) {
-      std::optional<TaskRecord> task = detail::read_task(db, name);
+      std::optional<TaskRecord> task = detail::read_task(db, store.schema, name);
       if (!task) continue;
       (void)detail::read_serving(db, *task);
       detail::read_versions(db, {.all = true}, *task);
-      take({*std::move(task), detail::read_history(db, name, {})});
+      take({*std::move(task), detail::read_history(db, store.schema, name, {})});
     }
     return names.size();
   });
@@ -253,7 +269,9 @@ inline void SqliteStore::replace_all(const std::function<std::optional<TaskConte
     const SqliteMigration& guards = detail::guards_at(place_->options.schema, store.schema);
     db.execute(guards.no_guards);
     db.execute("DELETE FROM history; DELETE FROM versions; DELETE FROM tasks");
-    while (const std::optional<TaskContents> contents = next()) detail::add_contents(db, *contents, store.change + 1);
+    while (const std::optional<TaskContents> contents = next())
+      detail::add_contents(db, store.schema, *contents, store.change + 1);
+    if (store.schema >= detail::sqlite_records_from) detail::forget_evidence(db);
     detail::run(db, "UPDATE store SET token = lower(hex(randomblob(16))), change = ?1", store.change + 1);
     db.execute(guards.guards);
     return store.change + 1;

@@ -4,12 +4,12 @@
 // crash leaves either; a checksum tells a file that somebody cut or edited.
 //
 // The form is lines, so that people can read it:
-//   canary-state 1
+//   canary-state 2                    its form; 1 had no status, and is read as if each were ACTIVE
 //   store 0123456789abcdef            XXH3 of the store's URL: another store's state is none
 //   position 17 TOKEN                 count of changes, epoch token
 //   task 5 checks                     revision, name
 //   partition 0:0 ...|0:900000 ...    as in store_text.hpp
-//   version 2 ft:gpt-4o-mini:v2       number, model; as many as the task has
+//   version 2 ACTIVE ft:gpt-4o:v2     number, status, model; as many as the task has
 //   end 0123456789abcdef              XXH3 of all lines above
 #pragma once
 
@@ -67,7 +67,8 @@ inline void save_state(const std::filesystem::path& file, const StoreState& stat
 // ---------------------------------------------------------------------------------------------------------------------
 namespace detail {
 
-inline constexpr std::string_view state_heading = "canary-state 1";
+inline constexpr std::string_view state_heading = "canary-state 2";
+inline constexpr std::string_view state_heading_1 = "canary-state 1";
 
 [[nodiscard]] inline std::string hex64(std::uint64_t value) {
   std::string text(16, '0');
@@ -92,7 +93,8 @@ inline constexpr std::string_view state_heading = "canary-state 1";
     text += "task " + std::to_string(task.revision) + ' ' + task.task + "\npartition " +
             partition_text(task.partition) + '\n';
     for (const ServingVersion& served : task.versions) {
-      text += "version " + std::to_string(served.number) + ' ' + served.model + '\n';
+      text += "version " + std::to_string(served.number) + ' ';
+      ((text += to_string(served.status)) += ' ' + served.model) += '\n';
     }
   }
   return text + "end " + hex64(seed_of(text)) + '\n';
@@ -113,7 +115,9 @@ class StateReader {
     StoreState state;
     state.url = url_;
     std::uint64_t change = 0;
-    if (line() != state_heading) return {};
+    const std::string_view heading = line();
+    with_status_ = heading == state_heading;
+    if (!with_status_ && heading != state_heading_1) return {};
     of_another_ = line() != "store " + hex64(seed_of(url_));
     if (!field("position", std::numeric_limits<std::int64_t>::max(), change, state.position.token)) return {};
     state.position.change = static_cast<std::int64_t>(change);
@@ -160,14 +164,26 @@ class StateReader {
       ServingVersion served;
       if (!field("version", max_version_number, number, served.model)) return {};
       served.number = static_cast<std::uint32_t>(number);
+      if (with_status_ && !take_status(served)) return {};
       task.versions.push_back(std::move(served));
     }
     return task;
   }
 
+  /// Moves the status off the front of the model.
+  [[nodiscard]] static bool take_status(ServingVersion& served) {
+    const std::size_t end = served.model.find(' ');
+    const std::optional<Status> status = parse_status(std::string_view{served.model}.substr(0, end));
+    if (!status || end == std::string::npos) return false;
+    served.status = *status;
+    served.model.erase(0, end + 1);
+    return true;
+  }
+
   std::string_view text_;
   const std::string& url_;
   bool of_another_ = false;
+  bool with_status_ = true;
 };
 
 /// A file descriptor that closes itself.

@@ -33,6 +33,10 @@ struct RecorderConfig {
   std::string spool = "canary.spool";  ///< directory; empty keeps the rings in memory only
   bool payloads = false;               ///< keep request and response text for training export
   std::uint32_t flush_ms = 100;        ///< longest time between two batches into the store
+  std::uint32_t keep_days = 90;        ///< older interactions are taken out of the store; 0: none are
+  std::uint32_t lane_mb = 4;           ///< ring of one thread: 16,384 entries a megabyte; a power of two
+  std::uint32_t payload_mb = 4;        ///< ring of one thread for texts, where payloads are on; a power of two
+  std::uint32_t spool_mb = 256;        ///< all rings together: what a store may miss while it is down
   friend bool operator==(const RecorderConfig&, const RecorderConfig&) = default;
 };
 
@@ -97,6 +101,7 @@ struct TaskConfig {
   std::string default_model;  ///< serves whatever share no version holds
   std::string force_env;      ///< environment variable that overrides the split while it is set and not empty
   std::string salt;           ///< empty: the name. A change moves every key, so a running router refuses it
+  std::uint32_t sample_ppm = total_ppm;  ///< share of the interactions whose rows are kept; counts count all of them
   std::vector<StaticVersion> versions;
   GuardConfig guard;
   friend bool operator==(const TaskConfig&, const TaskConfig&) = default;

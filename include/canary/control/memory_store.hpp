@@ -1,6 +1,6 @@
 // memory_store.hpp: a Store that lives and dies with its object. Layer control; for tests, and for trying things out.
 // Followers of the same object in any thread see its changes at once. Nothing is ever out of reach here, so the only
-// StoreError is `invalid`.
+// StoreError of the store itself is `invalid`.
 #pragma once
 
 #include <algorithm>
@@ -17,6 +17,8 @@
 #include <utility>
 #include <vector>
 
+#include "canary/control/interaction_store.hpp"
+#include "canary/control/memory_interactions.hpp"
 #include "canary/control/store.hpp"
 
 namespace canary {
@@ -33,6 +35,7 @@ class MemoryStore final : public Store {
   [[nodiscard]] std::unique_ptr<Follower> follow() override;
   void read_all(const std::function<void(TaskContents&&)>& take) override;
   void replace_all(const std::function<std::optional<TaskContents>()>& next) override;
+  [[nodiscard]] std::unique_ptr<InteractionStore> interactions() override;
   std::uint32_t migrate() override { return 0; }
 
  private:
@@ -46,6 +49,7 @@ class MemoryStore final : public Store {
     std::map<std::string, Task, std::less<>> tasks;
     std::int64_t change = 0;
     std::uint64_t generation = 1;
+    std::shared_ptr<detail::MemoryRecorded> recorded = std::make_shared<detail::MemoryRecorded>();
 
     [[nodiscard]] std::string token() const { return "memory-" + std::to_string(generation); }
   };
@@ -71,7 +75,7 @@ class MemoryStore::MemoryFollower final : public Follower {
       const TaskRecord& record = task.contents.task;
       TaskSplit split{name, record.revision, record.partition, {}};
       for (const ModelVersion& each : record.versions)
-        if (each.weight_ppm != 0) split.versions.push_back({each.number, each.model});
+        if (each.weight_ppm != 0) split.versions.push_back({each.number, each.model, each.status});
       delta.tasks.push_back(std::move(split));
     }
     delta.position = {state_->token(), state_->change};
@@ -168,6 +172,7 @@ inline CommitResult MemoryStore::commit(const Commit& change) {
     }
   }
   record.partition = change.row.partition;
+  if (!change.row.epoch.empty()) record.epoch = change.row.epoch;
   ++record.revision;
   check(record, change);
   task.contents.history.push_back(change.row);
@@ -191,6 +196,10 @@ inline std::vector<HistoryRow> MemoryStore::history(std::string_view name, const
 
 inline std::unique_ptr<Follower> MemoryStore::follow() { return std::make_unique<MemoryFollower>(state_); }
 
+inline std::unique_ptr<InteractionStore> MemoryStore::interactions() {
+  return std::make_unique<detail::MemoryInteractions>(state_->recorded);
+}
+
 inline void MemoryStore::read_all(const std::function<void(TaskContents&&)>& take) {
   std::vector<TaskContents> all;
   {
@@ -212,6 +221,7 @@ inline void MemoryStore::replace_all(const std::function<std::optional<TaskConte
   ++state_->generation;
   state_->change += change + 1;  // waiting followers look again
   for (auto& [name, task] : state_->tasks) task.change = state_->change;
+  state_->recorded->forget_evidence();
   state_->changed.notify_all();
 }
 

@@ -9,6 +9,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -16,6 +17,7 @@
 #include <vector>
 
 #include "canary/control/plan.hpp"
+#include "canary/control/plan_epoch.hpp"
 #include "canary/control/store.hpp"
 #include "canary/control/store_text.hpp"
 #include "canary/control/utf8.hpp"
@@ -29,6 +31,7 @@ struct ChangeOptions {
   std::string note = {};
   std::string evidence = {};
   bool dry_run = false;
+  std::vector<double> latency_margins = {};  ///< of the task's latency metrics: thresholds are frozen with them too
 };
 
 /// What a change did, or would do.
@@ -86,8 +89,8 @@ class Registry {
                                 std::uint32_t number, const Plan& plan);
   std::optional<Change> attempt_rollback(std::string_view task, std::optional<std::uint32_t> revision,
                                          const ChangeOptions& options);
-  std::optional<Change> commit(TaskRecord before, const Commit& planned, const ChangeOptions& options,
-                               std::uint32_t number);
+  std::optional<Change> commit(TaskRecord before, Commit planned, const ChangeOptions& options, std::uint32_t number);
+  void open_epoch(const TaskRecord& before, Commit& planned, const ChangeOptions& options);
   [[nodiscard]] std::vector<HistoryRow> rows_up_to(std::string_view task, std::uint32_t revision);
   [[nodiscard]] Author author(const ChangeOptions& options) const;
   [[noreturn]] static void lost(std::string_view task);
@@ -153,8 +156,25 @@ inline void Registry::lost(std::string_view task) {
                       "see canary history " + std::string{task} + ", and say it again if it still holds"};
 }
 
-inline std::optional<Change> Registry::commit(TaskRecord before, const Commit& planned, const ChangeOptions& options,
+/// Every change of weights opens one, with what the baseline did before frozen into it.
+inline void Registry::open_epoch(const TaskRecord& before, Commit& planned, const ChangeOptions& options) {
+  Epoch epoch = plan_epoch(before, planned);
+  constexpr TimeUs week_us = 7 * TimeUs{86'400'000'000};
+  if (!epoch.candidates.empty()) {
+    try {
+      const std::unique_ptr<InteractionStore> interactions = store_.interactions();
+      epoch.frozen = freeze(counts_since(*interactions, planned.task, epoch.baseline, planned.row.at_us - week_us),
+                            options.latency_margins);
+    } catch (const StoreError&) {
+      // Any figures keep what the guard promises; a store that cannot tell them must not stop a rollback.
+    }
+  }
+  planned.row.epoch = epoch_text(epoch);
+}
+
+inline std::optional<Change> Registry::commit(TaskRecord before, Commit planned, const ChangeOptions& options,
                                               std::uint32_t number) {
+  if (changes_weights(before, planned)) open_epoch(before, planned, options);
   if (!options.dry_run && store_.commit(planned) == CommitResult::conflict) return {};
   Change done{std::move(before), planned.row, {}};
   for (const ModelVersion& old : done.before.versions)

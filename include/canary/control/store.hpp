@@ -57,10 +57,11 @@ struct TaskRecord {
   std::uint32_t version_count = 0;     ///< registered so far; the next one gets this + 1
   Partition partition;                 ///< owners are version numbers
   std::vector<ModelVersion> versions;  ///< by number
+  std::string epoch = {};              ///< epoch_text() of the last change of weights; empty: it had none
   std::string token = {};              ///< epoch token of the store that it was read from; not compared
   friend bool operator==(const TaskRecord& a, const TaskRecord& b) {
     return a.name == b.name && a.revision == b.revision && a.version_count == b.version_count &&
-           a.partition == b.partition && a.versions == b.versions;
+           a.partition == b.partition && a.versions == b.versions && a.epoch == b.epoch;
   }
 };
 
@@ -85,7 +86,8 @@ struct HistoryRow {
   std::uint64_t points_minimum = 0;
   std::uint32_t restores = 0;  ///< a rollback of the task: the revision whose split it restored
   std::vector<StatusChange> status_changes;
-  std::string evidence;  ///< one JSON document, or empty
+  std::string evidence;    ///< one JSON document, or empty
+  std::string epoch = {};  ///< epoch_text() of the epoch that the change opened; empty: weights stood still
   friend bool operator==(const HistoryRow&, const HistoryRow&) = default;
 };
 
@@ -130,6 +132,7 @@ struct StorePosition {
 struct ServingVersion {
   std::uint32_t number = 0;
   std::string model;
+  Status status = Status::active;
   friend bool operator==(const ServingVersion&, const ServingVersion&) = default;
 };
 
@@ -181,8 +184,11 @@ class StoreError : public std::runtime_error {
   StoreError(StoreErrc what_kind, const std::string& message, std::string what_to_do = {})
       : std::runtime_error{message}, code{what_kind}, hint{std::move(what_to_do)} {}
   StoreErrc code;
-  std::string hint;  ///< what to do; may be empty
+  std::string hint;      ///< what to do; may be empty
+  bool unknown = false;  ///< a commit's answer was lost: it may be in the store
 };
+
+class InteractionStore;
 
 /// Watches a store for one thread, over a connection of its own where that is what it takes.
 class Follower {
@@ -236,6 +242,9 @@ class Store {
   /// In one transaction: everything goes, what `next` gives comes instead until it gives nothing, and the store gets a new
   /// epoch token.
   virtual void replace_all(const std::function<std::optional<TaskContents>()>& next) = 0;
+
+  /// Where interactions are kept, over a connection of its own. Like a follower it never makes the schema.
+  [[nodiscard]] virtual std::unique_ptr<InteractionStore> interactions() = 0;
 
   /// Brings an older schema to the one that this program writes; the schema it had. Safe while servers are running.
   virtual std::uint32_t migrate() = 0;

@@ -34,4 +34,9 @@ namespace canary {
   return static_cast<Point>(XXH3_64bits_withSeed(&key, sizeof key, seed) >> 32);
 }
 
+/// A check over bytes; not for keys.
+[[nodiscard]] inline std::uint64_t hash_bytes(std::string_view bytes, std::uint64_t seed) noexcept {
+  return XXH3_64bits_withSeed(bytes.data(), bytes.size(), seed);
+}
+
 }  // namespace canary

@@ -79,7 +79,7 @@ class RecordStore {
     if (count > left_) {
       const std::uint32_t blocks = (count + RecordBlock::size - 1) / RecordBlock::size;
       const std::size_t first = block_count_;
-      if ((first + blocks) * RecordBlock::size > Entry::max_base) return {};
+      if ((first + blocks) * RecordBlock::size > TaskEntry::max_base) return {};
       grow_directory(first + blocks);
       memory_.push_back(std::unique_ptr<VersionRecord[]>{new VersionRecord[std::size_t{blocks} * RecordBlock::size]});
       for (std::uint32_t i = 0; i != blocks; ++i)

@@ -34,6 +34,7 @@ struct StoredVersion {
   Owner owner = default_owner;
   std::string_view id;
   std::string_view model;
+  bool watched = false;  ///< compared with another: its decisions say so, and an engine records who was assigned to it
 };
 
 /// A task's split as a store keeps it.
@@ -42,6 +43,7 @@ struct StoredSplit {
   std::span<const StoredVersion> versions;  ///< every owner of the partition but the default; others may be there too
   std::uint32_t revision = 0;
   Owner forced = default_owner;  ///< the listed version that the forced model stands for; the default: none does
+  bool default_watched = false;  ///< as StoredVersion::watched
 };
 
 template <class Atomics>

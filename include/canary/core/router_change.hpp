@@ -9,6 +9,7 @@
 #include <span>
 #include <string_view>
 
+#include "canary/core/mix.hpp"
 #include "canary/core/records.hpp"
 #include "canary/core/task_state.hpp"
 #include "canary/core/types.hpp"
@@ -22,13 +23,6 @@ namespace detail {
 #else
   std::abort();
 #endif
-}
-
-/// splitmix64's finisher (Steele, Lea, Flood 2014).
-[[nodiscard]] constexpr std::uint64_t mix(std::uint64_t x) noexcept {
-  x = (x ^ x >> 30) * 0xBF58'476D'1CE4'E5B9;
-  x = (x ^ x >> 27) * 0x94D0'49BB'1331'11EB;
-  return x ^ x >> 31;
 }
 
 inline constexpr std::size_t longest_text = 0xFFFF;  // sizes in a VersionRecord are 16 bits
@@ -62,7 +56,9 @@ inline constexpr std::size_t longest_text = 0xFFFF;  // sizes in a VersionRecord
           static_cast<std::uint16_t>(version.model.size()),
           static_cast<std::uint16_t>(version.id.size()),
           owner,
-          reason};
+          version.number,
+          reason,
+          version.watched && reason == Reason::split};
 }
 
 /// Puts a task and the texts back as they were unless the change went through.

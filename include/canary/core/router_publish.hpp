@@ -29,7 +29,8 @@ Errc BasicRouter<Atomics>::write_records(detail::TaskState& state) {
   }
   if (state.split) {
     const Reason reason = state.default_model.empty() ? Reason::fallback : Reason::split;
-    records.push_back(detail::make_record(task, {state.default_id, state.default_model}, default_owner, reason));
+    records.push_back(detail::make_record(task, {state.default_id, state.default_model, 0, state.default_watched},
+                                          default_owner, reason));
     Owner owner = default_owner;
     for (const detail::Version& version : state.split->versions)
       records.push_back(detail::make_record(task, version, ++owner, Reason::split));
@@ -61,7 +62,8 @@ Errc BasicRouter<Atomics>::publish(const detail::TaskState& state, const Partiti
   else
     table = compile(partition, detail::version_offset);
   const auto log2 = static_cast<std::uint32_t>(table.columns_log2);
-  const detail::Entry entry{table.cells[0], state.records.base << detail::Entry::log2_bits | log2, state.revision};
+  const detail::TaskEntry entry{table.cells[0], state.records.base << detail::TaskEntry::log2_bits | log2,
+                                state.revision};
   const auto index = static_cast<std::uint32_t>(&state - tasks_.data());
   const auto cells = log2 == 0 ? 0u : static_cast<std::uint32_t>(table.cells.size());
   return publish_entry({index, entry, table.cells.data(), cells}, task_count);

@@ -210,6 +210,8 @@ Errc BasicRouter<Atomics>::change_split(detail::TaskState& state, std::span<cons
   detail::Undo undo{state, texts_};
   if (!state.split) state.split = std::make_unique<detail::Split>();
   state.stored = false;
+  state.default_watched = false;
+  for (detail::Version& version : state.split->versions) version.watched = false;
   Wanted wanted;
   if (const Errc error = resolve(state, shares, wanted); error != Errc::ok) return error;
   Rebalanced to = rebalance(state.split->partition, {wanted.data(), wanted.size()});
@@ -252,7 +254,7 @@ Errc BasicRouter<Atomics>::renumber(detail::TaskState& state, const StoredSplit&
     Owner owner = split.find_exactly({version.id, version.model});
     if (owner == default_owner) {
       if (split.versions.size() == max_versions) return Errc::too_many_versions;
-      owner = split.add({texts_.keep(version.id), texts_.keep(version.model)});
+      owner = split.add({texts_.keep(version.id), texts_.keep(version.model), version.owner});
     }
     if (!mine.emplace(version.owner, owner).second) return Errc::duplicate_version;
   }
@@ -274,7 +276,12 @@ Errc BasicRouter<Atomics>::renumber(detail::TaskState& state, const StoredSplit&
   state.forced_owner = default_owner;
   if (const auto forced = mine.find(stored.forced); forced != mine.end()) state.forced_owner = forced->second;
   renumbered = Partition{std::move(runs), std::move(shares)};
-  return renumbered.valid() ? Errc::ok : Errc::invalid_partition;
+  if (!renumbered.valid()) return Errc::invalid_partition;
+  for (detail::Version& version : split.versions) version.watched = false;
+  for (const StoredVersion& version : stored.versions)
+    split.versions[mine.find(version.owner)->second - 1u].watched = version.watched;
+  state.default_watched = stored.default_watched;
+  return Errc::ok;
 }
 
 /// Shares to owners; versions never seen before are added.
@@ -302,14 +309,15 @@ Errc BasicRouter<Atomics>::resolve(const detail::TaskState& state, std::span<con
 template <class Atomics>
 detail::Version BasicRouter<Atomics>::name_version(const detail::TaskState& state, const VersionShare& share) {
   const std::string_view model = texts_.keep(share.model);
-  if (!share.id.empty()) return {texts_.keep(share.id), model};
+  const auto own = static_cast<std::uint16_t>(state.split->versions.size() + 1);
+  if (!share.id.empty()) return {texts_.keep(share.id), model, own};
   for (std::size_t number = state.split->versions.size() + 1;; ++number) {
     char digits[24];
     char* at = std::end(digits);
     for (std::size_t rest = number; rest != 0; rest /= 10) *--at = static_cast<char>('0' + rest % 10);
     *--at = '@';
     const std::string_view id = texts_.keep(state.name, {at, static_cast<std::size_t>(std::end(digits) - at)});
-    if (!state.split->by_id.contains(id)) return {id, model};  // else the caller has named another version so
+    if (!state.split->by_id.contains(id)) return {id, model, own};  // else the caller has named another version so
   }
 }
 

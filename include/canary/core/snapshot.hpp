@@ -15,7 +15,7 @@
 namespace canary::detail {
 
 /// One task's table and records.
-struct Entry {
+struct TaskEntry {
   Column column;  ///< the table itself at k = 0; else `cut` is where its columns begin, in cells of the page
   std::uint32_t base_and_log2;  ///< record of owner 0, 27 bits; k, 5 bits
   std::uint32_t revision;
@@ -25,7 +25,7 @@ struct Entry {
   [[nodiscard]] int columns_log2() const noexcept { return static_cast<int>(base_and_log2 & ((1u << log2_bits) - 1)); }
   [[nodiscard]] std::uint32_t base() const noexcept { return base_and_log2 >> log2_bits; }
 };
-static_assert(sizeof(Entry) == 16, "four tasks to a cache line: at 100,000 tasks density is all");
+static_assert(sizeof(TaskEntry) == 16, "four tasks to a cache line: at 100,000 tasks density is all");
 
 /// 128 tasks, then the columns of those that need more than one. A page costs 2.6 KB to copy, and a million tasks make
 /// 7,813 of them, so that neither the page nor the list of pages dominates a change.
@@ -33,7 +33,7 @@ struct alignas(64) Page {
   static constexpr std::uint32_t log2_size = 7;
   static constexpr std::uint32_t size = 1u << log2_size;
 
-  Entry entries[size];
+  TaskEntry entries[size];
   std::uint32_t cells[size];  ///< each task's count of cells behind the page, 0 at k = 0
   std::uint32_t cell_count;   ///< all of them, with padding
   std::uint64_t born;         ///< sequence of the first snapshot that holds the page
@@ -113,9 +113,9 @@ struct Snapshot {
 
   /// The record that an entry's base names. In bytes: a record's size is 2^log2_bits, so that one mask gives its offset.
   [[nodiscard, gnu::always_inline]] const VersionRecord* record(std::uint32_t base_and_log2) const noexcept {
-    static_assert(sizeof(VersionRecord) == std::size_t{1} << Entry::log2_bits);
-    constexpr std::uint32_t in_block = (RecordBlock::size - 1) << Entry::log2_bits;
-    const VersionRecord* block = record_blocks[base_and_log2 >> (RecordBlock::log2_size + Entry::log2_bits)];
+    static_assert(sizeof(VersionRecord) == std::size_t{1} << TaskEntry::log2_bits);
+    constexpr std::uint32_t in_block = (RecordBlock::size - 1) << TaskEntry::log2_bits;
+    const VersionRecord* block = record_blocks[base_and_log2 >> (RecordBlock::log2_size + TaskEntry::log2_bits)];
     return reinterpret_cast<const VersionRecord*>(reinterpret_cast<const char*>(block) + (base_and_log2 & in_block));
   }
 
@@ -124,7 +124,7 @@ struct Snapshot {
     if (index >= task_count) [[unlikely]]
       return no_task;
     const Page* page = pages()[index >> Page::log2_size];
-    const Entry& entry = page->entries[index % Page::size];
+    const TaskEntry& entry = page->entries[index % Page::size];
     const int columns_log2 = entry.columns_log2();
     return {columns_log2 == 0 ? &entry.column : page->columns() + entry.column.cut, record(entry.base_and_log2),
             columns_log2, entry.revision};
@@ -135,7 +135,7 @@ static_assert(sizeof(Snapshot) % alignof(Page*) == 0);
 /// One task's new entry; at k = 0 it counts no cells.
 struct EntryChange {
   std::uint32_t index;
-  Entry entry;
+  TaskEntry entry;
   const Column* cells;
   std::uint32_t cell_count;
 };
@@ -154,7 +154,7 @@ struct EntryChange {
     std::memcpy(page->entries, from->entries, sizeof page->entries);
     std::memcpy(page->cells, from->cells, sizeof page->cells);
   } else {
-    std::fill_n(page->entries, Page::size, Entry{});
+    std::fill_n(page->entries, Page::size, TaskEntry{});
     std::fill_n(page->cells, Page::size, 0u);
   }
   page->entries[place] = change.entry;

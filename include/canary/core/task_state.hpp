@@ -21,6 +21,8 @@ namespace canary::detail {
 struct Version {
   std::string_view id;
   std::string_view model;
+  std::uint16_t number = 0;  ///< in the store; its owner where there is none
+  bool watched = false;
 };
 
 /// The versions and the partition of a task that has had a split.
@@ -79,7 +81,8 @@ struct TaskState {
   std::uint64_t seed = 0;
   RecordRange records;
   std::uint32_t revision = 0;
-  bool stored = false;                 ///< the split comes from a store, which knows the version of a forced model too
+  bool stored = false;  ///< the split comes from a store, which knows the version of a forced model too
+  bool default_watched = false;
   Owner forced_owner = default_owner;  ///< that version
   std::unique_ptr<Split> split;        // most of a million tasks may never have one
 

@@ -1,5 +1,5 @@
 // types.hpp: the words every other header speaks. Layer core.
-// A Decision is 16 bytes and points to an immortal VersionRecord, so it may be kept, copied and handed to any thread.
+// A Decision is 24 bytes and points to an immortal VersionRecord, so it may be kept, copied and handed to any thread.
 #pragma once
 
 #include <cstddef>
@@ -146,8 +146,10 @@ struct VersionRecord {
   std::uint32_t task = static_cast<std::uint32_t>(TaskIndex::none);
   std::uint16_t model_size = 0;
   std::uint16_t id_size = 0;
-  std::uint16_t owner = 0;  ///< 0 is the task's default
+  std::uint16_t owner = 0;   ///< 0 is the task's default
+  std::uint16_t number = 0;  ///< what the store calls it: N of TASK@N, 0 for the default
   Reason reason = Reason::fallback;
+  bool watched = false;  ///< it is compared with another version: its assignments are recorded
   friend constexpr bool operator==(const VersionRecord&, const VersionRecord&) noexcept = default;
 };
 static_assert(sizeof(VersionRecord) == 32, "two records fill one cache line");
@@ -166,6 +168,9 @@ class Decision {
   [[nodiscard]] constexpr Reason reason() const noexcept { return record_->reason; }
   [[nodiscard]] constexpr Point point() const noexcept { return point_; }
   [[nodiscard]] constexpr std::uint32_t revision() const noexcept { return revision_; }
+  /// Id of the interaction; 0 until it has one. record() gives it, and route() of an engine where versions are compared.
+  [[nodiscard]] constexpr std::uint64_t interaction() const noexcept { return interaction_; }
+  constexpr void set_interaction(std::uint64_t id) noexcept { interaction_ = id; }
   /// The record behind it; two decisions for one version may point to two equal records.
   [[nodiscard]] constexpr const VersionRecord& record() const noexcept { return *record_; }
 
@@ -173,7 +178,9 @@ class Decision {
   const VersionRecord* record_ = &no_version;
   Point point_ = 0;
   std::uint32_t revision_ = 0;
+  std::uint64_t interaction_ = 0;
 };
-static_assert(sizeof(Decision) == 16 && std::is_trivially_copyable_v<Decision>, "returned in two registers");
+static_assert(sizeof(Decision) == 24 && std::is_trivially_copyable_v<Decision>,
+              "route() is inlined: it stays in registers");
 
 }  // namespace canary

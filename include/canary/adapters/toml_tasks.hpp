@@ -1,0 +1,170 @@
+// toml_tasks.hpp: [task.NAME] -> TaskConfig: versions, guard and metrics. Layer adapters; a part of toml_config.hpp.
+#pragma once
+
+#if !__has_include(<toml++/toml.h>)
+#error "toml_config.hpp needs toml++: install libtomlplusplus-dev and link canary::toml"
+#endif
+
+#include <toml++/toml.h>
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <set>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "canary/adapters/toml_sections.hpp"
+#include "canary/control/percent.hpp"
+#include "canary/core/task_state.hpp"
+
+namespace canary::detail {
+
+inline void ConfigReader::task(std::string_view name, const toml::key& key, const toml::table& table) {
+  TaskConfig to;
+  to.name = name;
+  if (!is_task_name(name))
+    faults_.add(key.source(), "task name " + in_quotes(name), "a task name is 1 to 128 of A-Z a-z 0-9 _ . -");
+  const std::string where = "task." + shown(name, 128);
+  section(table, where,
+          {{"default_model", [&](const Node& n) { (void)text(n, "a model's name", to.default_model); }},
+           {"force_env", [&](const Node& n) { variable(n, to.force_env); }},
+           {"salt", [&](const Node& n) { (void)text(n, "a salt", to.salt); }},
+           {"sample_percent", [&](const Node& n) { (void)share(n, to.sample_ppm); }},
+           {"version", [&](const Node& n) { versions(n, to); }},
+           {"guard", [&](const Node& n) { guard(n, to); }}});
+  config_.tasks.push_back(std::move(to));
+}
+
+inline void ConfigReader::versions(const Node& node, TaskConfig& task) {
+  const std::string where = "task." + shown(task.name, 128) + ".version";
+  std::vector<const toml::table*> tables;
+  each_in_array(node, where, [&](const toml::table& table) {
+    StaticVersion to;
+    section(table, where,
+            {{"model", [&](const Node& n) { (void)text(n, "a model's name", to.model); }},
+             {"percent", [&](const Node& n) { (void)share(n, to.weight_ppm); }}});
+    for (const std::string_view key : {"model", "percent"})
+      if (!table.contains(key) && !broken_)
+        faults_.add(table.source(), "missing " + in_quotes(key) + " in " + where,
+                    key == "model" ? "name the model that this version serves" : "give its share, e.g. percent = 10");
+    task.versions.push_back(std::move(to));
+    tables.push_back(&table);
+  });
+  check_versions(task, tables);
+  splits_.push_back(tables.empty() ? &node : tables.front());
+}
+
+/// With a database the shares live there, and a second place for them would have to lose.
+inline void ConfigReader::check_splits() {
+  if (config_.store.in_memory() || broken_) return;
+  for (const Node* split : splits_)
+    faults_.add(split->source(), "a split in the file, but the store is a database",
+                "register versions with `canary model register TASK MODEL`, or set store.url = \"memory:\"");
+}
+
+inline void ConfigReader::check_versions(TaskConfig& task, const std::vector<const toml::table*>& tables) {
+  std::set<std::string_view> models;
+  std::uint64_t sum_ppm = 0;
+  for (std::size_t i = 0; i != tables.size(); ++i) {
+    const StaticVersion& version = task.versions[i];
+    const Node* model = tables[i]->get("model");
+    const Node* percent = tables[i]->get("percent");
+    if (!version.model.empty() && !models.insert(version.model).second)
+      faults_.add(model->source(), "duplicate version: " + in_quotes(version.model) + " stands above already",
+                  "a task names each model once");
+    const bool was_within = sum_ppm <= total_ppm;
+    sum_ppm += version.weight_ppm;
+    if (was_within && sum_ppm > total_ppm && percent != nullptr)
+      faults_.add(percent->source(), "the shares of " + shown(task.name, 128) + " add up to more than 100 %",
+                  "at most " + percent_text(total_ppm - static_cast<std::uint32_t>(sum_ppm - version.weight_ppm)) +
+                      " is left here");
+    if (i == max_shares) faults_.add(tables[i]->source(), "more than 1024 versions in one task");
+  }
+}
+
+inline void ConfigReader::guard(const Node& node, TaskConfig& task) {
+  GuardConfig& to = task.guard;
+  const std::string where = "task." + shown(task.name, 128) + ".guard";
+  std::vector<const toml::table*> tables;
+  section(node, where,
+          {{"alpha_rollback", [&](const Node& n) { open_odds(n, to.alpha_rollback); }},
+           {"alpha_advance", [&](const Node& n) { open_odds(n, to.alpha_advance); }},
+           {"steps_percent",
+            [&](const Node& n) {
+              const toml::array* steps = n.as_array();
+              if (steps == nullptr || steps->empty()) return wrong_type(n, "rising percentages, e.g. [1, 10, 50, 100]");
+              to.steps_ppm.clear();
+              for (const Node& step : *steps) {
+                std::uint32_t ppm = 0;
+                if (!share(step, ppm)) continue;
+                if (ppm <= (to.steps_ppm.empty() ? 0 : to.steps_ppm.back()))
+                  faults_.add(step.source(), "a step that does not rise", "expected rising percentages above 0");
+                to.steps_ppm.push_back(ppm);
+              }
+            }},
+           {"outcome_timeout_s", [&](const Node& n) { count(n, 1, 30 * 86'400, "seconds", to.outcome_timeout_s); }},
+           {"metric", [&](const Node& n) {
+              each_in_array(n, where + ".metric", [&](const toml::table& table) {
+                metric(table, to, where + ".metric");
+                tables.push_back(&table);
+              });
+            }}});
+  check_margins(to, tables);
+}
+
+inline void ConfigReader::metric(const toml::table& table, GuardConfig& guard, const std::string& where) {
+  MetricConfig to;
+  section(table, where,
+          {{"name", [&](const Node& n) { (void)text(n, "a metric's name", to.name); }},
+           {"kind",
+            [&](const Node& n) {
+              choice(n,
+                     {{"success", MetricKind::success},
+                      {"score", MetricKind::score},
+                      {"latency", MetricKind::latency},
+                      {"cost", MetricKind::cost}},
+                     to.kind);
+            }},
+           {"margin", [&](const Node& n) { (void)number(n, 0, 1e9, to.margin); }},
+           {"advance_margin",
+            [&](const Node& n) {
+              to.advance_margin.clear();
+              const toml::array* list = n.as_array();
+              const auto add = [&](const Node& value) {
+                double margin = 0;
+                if (number(value, 0, 1e9, margin)) to.advance_margin.push_back(margin);
+              };
+              if (list == nullptr) return add(n);
+              for (const Node& value : *list) add(value);
+            }},
+           {"unit", [&](const Node& n) {
+              choice(n, {{"key", MetricUnit::key}, {"request", MetricUnit::request}}, to.unit);
+            }}});
+  if (!table.contains("name") && !broken_)
+    faults_.add(table.source(), "missing \"name\" in " + where, "name the metric");
+  guard.metrics.push_back(std::move(to));
+}
+
+/// advance_margin speaks of the steps that can be left; 100 % is the last one and is not.
+inline void ConfigReader::check_margins(GuardConfig& guard, const std::vector<const toml::table*>& tables) {
+  const auto below_all = [](std::uint32_t ppm) { return ppm < total_ppm; };
+  const auto steps = static_cast<std::size_t>(std::count_if(guard.steps_ppm.begin(), guard.steps_ppm.end(), below_all));
+  std::set<std::string_view> names;
+  for (std::size_t i = 0; i != tables.size(); ++i) {
+    const MetricConfig& metric = guard.metrics[i];
+    const Node* margin = tables[i]->get("advance_margin");
+    if (metric.advance_margin.size() != 1 && metric.advance_margin.size() != steps)
+      faults_.add(margin != nullptr ? margin->source() : tables[i]->source(),
+                  (margin != nullptr ? "advance_margin has " : "no advance_margin, and the default one has ") +
+                      std::to_string(metric.advance_margin.size()) + " numbers for " + std::to_string(steps) +
+                      (steps == 1 ? " step" : " steps") + " below 100 %",
+                  "give one number for each such step, or one for all");
+    if (!metric.name.empty() && !names.insert(metric.name).second)
+      faults_.add(tables[i]->source(), "duplicate metric " + in_quotes(metric.name), "name each metric once");
+  }
+}
+
+}  // namespace canary::detail

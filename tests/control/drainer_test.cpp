@@ -1,0 +1,520 @@
+// The drainer: lanes in, a store that has each entry once out, whatever fails in between.
+#include <algorithm>
+#include <cstdint>
+#include <deque>
+#include <map>
+#include <memory>
+#include <optional>
+#include <random>
+#include <set>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <catch2/catch_test_macros.hpp>
+
+#include "canary/control/drainer.hpp"
+#include "canary/control/memory_store.hpp"
+#include "canary/control/plan_epoch.hpp"
+
+using namespace canary;
+
+namespace {
+
+constexpr TimeUs start = 1'795'368'929'000'000;  // 2026-11-22
+constexpr TimeUs second = 1'000'000;
+constexpr TimeUs minute = 60 * second;
+
+/// Fails when it is told to: at the beginning, or around a commit.
+class Fragile final : public InteractionStore {
+ public:
+  explicit Fragile(MemoryStore& store) : store_{store.interactions()} {}
+
+  enum class Fault { none, begin, before_commit, after_commit };
+  Fault fault = Fault::none;
+  int begun = 0;
+
+  SpoolRecord claim(std::string_view spool, TimeUs now_us) override { return store_->claim(spool, now_us); }
+  std::vector<SpoolRecord> spools() override { return store_->spools(); }
+  std::unique_ptr<Delivery> begin(const SpoolRecord& spool) override;
+  bool fold(const SpoolRecord& spool,
+            const std::function<std::string(CountsKind, std::string_view, std::string_view)>& merge) override {
+    return store_->fold(spool, merge);
+  }
+  std::optional<std::uint32_t> find_task(std::string_view task) override { return store_->find_task(task); }
+  std::vector<std::pair<std::uint32_t, std::string>> task_names() override { return store_->task_names(); }
+  std::vector<CountsRow> counts(const CountsFilter& filter) override { return store_->counts(filter); }
+  void read(const InteractionFilter& filter,
+            const std::function<bool(const Interaction&, const Payload&)>& take) override {
+    store_->read(filter, take);
+  }
+  bool forget_before(TimeUs time_us) override { return store_->forget_before(time_us); }
+
+ private:
+  std::unique_ptr<InteractionStore> store_;
+};
+
+class FragileDelivery final : public Delivery {
+ public:
+  FragileDelivery(std::unique_ptr<Delivery> delivery, Fragile::Fault& fault)
+      : delivery_{std::move(delivery)}, fault_{fault} {}
+
+  std::uint32_t task_number(std::string_view task) override { return delivery_->task_number(task); }
+  std::vector<std::uint64_t> add(std::span<const Interaction> rows) override { return delivery_->add(rows); }
+  void add_payloads(std::span<const Payload> rows) override { delivery_->add_payloads(rows); }
+  void claim_units(std::span<const UnitKey> units, std::vector<bool>& fresh) override {
+    delivery_->claim_units(units, fresh);
+  }
+  void settle_units(std::span<const UnitKey> units, std::vector<bool>& first) override {
+    delivery_->settle_units(units, first);
+  }
+  void find_units(std::span<const UnitKey> units, std::vector<bool>& counted) override {
+    delivery_->find_units(units, counted);
+  }
+  void join(std::span<const Feedback> rows, std::vector<JoinedFeedback>& joined) override {
+    delivery_->join(rows, joined);
+  }
+  void put_waiting(std::span<const Feedback> rows) override { delivery_->put_waiting(rows); }
+  std::vector<Feedback> waiting(std::size_t most) override { return delivery_->waiting(most); }
+  void drop_waiting(std::span<const std::uint64_t> ids) override { delivery_->drop_waiting(ids); }
+  void put(const CountsRow& row) override { delivery_->put(row); }
+  void commit(std::span<const LanePosition> lanes, TimeUs now_us) override {
+    const Fragile::Fault fault = std::exchange(fault_, Fragile::Fault::none);
+    StoreError lost{StoreErrc::unreachable, "the connection was lost"};
+    lost.unknown = true;
+    if (fault == Fragile::Fault::before_commit) throw lost;
+    delivery_->commit(lanes, now_us);
+    if (fault == Fragile::Fault::after_commit) throw lost;
+  }
+
+ private:
+  std::unique_ptr<Delivery> delivery_;
+  Fragile::Fault& fault_;
+};
+
+std::unique_ptr<Delivery> Fragile::begin(const SpoolRecord& spool) {
+  ++begun;
+  if (fault == Fault::begin) {
+    fault = Fault::none;
+    throw StoreError{StoreErrc::unreachable, "no reply"};
+  }
+  std::unique_ptr<Delivery> delivery = store_->begin(spool);
+  if (!delivery) return nullptr;
+  return std::make_unique<FragileDelivery>(std::move(delivery), fault);
+}
+
+/// A lane without threads.
+struct TestLane {
+  explicit TestLane(std::size_t count) : cells(count), mask{count - 1} {}
+
+  bool push(const Entry& entry) {
+    if (next == drained + mask + 1) return false;
+    const detail::EntryWords words = detail::pack(entry);
+    cells[next & mask].words = words;
+    cells[next & mask].stamp.store(detail::stamp_of(next, words));
+    ++next;
+    return true;
+  }
+
+  std::vector<Recorder::Cell> cells;
+  std::uint64_t mask;
+  std::uint64_t next = 0;
+  std::uint64_t drained = 0;
+};
+
+/// A process with two lanes and a task with a candidate at a half of the traffic from revision 2 on, the default the rest.
+struct World {
+  explicit World(std::size_t batch = 64, std::string spool_id = std::string(32, 'a')) : spool{std::move(spool_id)} {
+    options.batch = batch;
+    options.task = [this](std::string_view) { return DrainTask{keep, 10 * minute}; };
+    options.epoch = [this](std::string_view, std::uint32_t revision) -> std::optional<OpenedEpoch> {
+      if (revision < 2) return {};
+      return OpenedEpoch{epoch, epoch_opened_us};
+    };
+    options.new_id = [this](std::uint32_t node, TimeUs) { return InteractionId::at(++ids, node); };
+    epoch.revision = 2;
+    epoch.candidates = {{1, ring_points / 2, 2}};
+    epoch.baseline_points = ring_points / 2;
+    lanes_of(0);
+    restart();
+  }
+
+  void lanes_of(std::size_t first) {
+    lanes.clear();
+    for (std::size_t i = 0; i != 2; ++i) {
+      lanes.emplace_back(256);
+      drain.push_back({static_cast<std::uint32_t>(first + i), lanes[i].cells.data(), lanes[i].mask});
+    }
+  }
+
+  /// A drainer that knows nothing.
+  void restart() { drainer = std::make_unique<Drainer>(store, spool, options); }
+
+  /// One pass; false for one that failed.
+  bool pass() {
+    try {
+      more = drainer->pass(drain, names, now);
+    } catch (const StoreError&) {
+      return false;
+    }
+    for (std::size_t i = 0; i != lanes.size(); ++i) lanes[i].drained = drain[i].position;
+    return true;
+  }
+  void drain_all() {
+    for (int i = 0; i != 1'000; ++i) {
+      REQUIRE(pass());
+      if (!more) return;
+    }
+    FAIL("it never ends");
+  }
+
+  std::uint64_t id() {
+    (void)drainer->contact(drain, now);
+    return InteractionId::at(InteractionId::cursor_at(now) + ++ids, drainer->record()->node);
+  }
+  Entry entry(EntryKind kind, std::uint64_t id, Point point, std::uint16_t number, std::uint32_t revision = 2) const {
+    Entry made;
+    made.kind = kind;
+    made.id = id;
+    made.at_us = now;
+    made.revision = revision;
+    made.point = point;
+    made.number = number;
+    made.latency_us = kind == EntryKind::outcome ? 1'000 : no_latency;
+    made.score = no_score;
+    return made;
+  }
+  /// A request from beginning to end, on one lane.
+  std::uint64_t request(Point point, std::uint16_t number, bool ok = true, std::size_t lane = 0) {
+    const std::uint64_t made = id();
+    REQUIRE(lanes[lane].push(entry(EntryKind::assigned, made, point, number)));
+    Entry done = entry(EntryKind::outcome, made, point, number);
+    done.error = ok ? 0 : 1;
+    REQUIRE(lanes[lane].push(done));
+    return made;
+  }
+
+  std::vector<Interaction> rows() {
+    std::vector<Interaction> all;
+    store.read({}, [&](const Interaction& row, const Payload&) {
+      all.push_back(row);
+      return true;
+    });
+    return all;
+  }
+  EvidenceCounts evidence() {
+    EvidenceCounts sum;
+    for (const CountsRow& row : store.counts({.kind = CountsKind::evidence})) {
+      CHECK(row.of == 2);
+      CHECK(row.at == 2);
+      sum.merge(EvidenceCounts::parse(row.bytes).value());
+    }
+    return sum;
+  }
+  WindowCounts window(std::uint16_t number) {
+    WindowCounts sum;
+    for (const CountsRow& row : store.counts({.kind = CountsKind::window, .of = number}))
+      sum.merge(WindowCounts::parse(row.bytes).value());
+    return sum;
+  }
+
+  TimeUs now = start;
+  TimeUs epoch_opened_us = start - minute;
+  double keep = 1;
+  std::uint64_t ids = 0;
+  bool more = false;
+  std::string spool;
+  Epoch epoch;
+  DrainerOptions options;
+  MemoryStore memory;
+  Fragile store{memory};
+  std::deque<TestLane> lanes;
+  std::vector<DrainLane> drain;
+  std::vector<TaskNames> names{[](std::uint32_t index) { return index == 0 ? std::string_view{"checks"} : ""; }};
+  std::unique_ptr<Drainer> drainer;
+};
+
+constexpr Arm baseline = Arm::baseline;
+constexpr Arm candidate = Arm::candidate;
+
+}  // namespace
+
+TEST_CASE("drainer: each entry is in the store once, whichever step fails and however often", "[control][drainer]") {
+  std::mt19937_64 random{41};
+  for (int round = 0; round != 300; ++round) {
+    World world{1 + random() % 50};
+    std::uint64_t recorded = 0;
+    std::uint64_t units[2][2] = {};  // by arm: assigned, failed
+    std::set<Point> seen;
+    for (int step = 0; step != 60; ++step) {
+      world.now += static_cast<TimeUs>(random() % (5 * second));
+      for (std::uint64_t left = random() % 6; left != 0; --left) {
+        const auto point = static_cast<Point>(random() % 40);
+        const auto number = static_cast<std::uint16_t>(point % 2);
+        const bool ok = random() % 3 != 0;
+        const std::size_t lane = random() % 2;
+        if (world.lanes[lane].next + 2 > world.lanes[lane].drained + 256) continue;
+        world.now += 5'000;  // of one tick, lanes have no order
+        world.request(point, number, ok, lane);
+        ++recorded;
+        if (!seen.insert(point).second) continue;
+        ++units[number][0];
+        if (!ok) ++units[number][1];
+      }
+      if (random() % 3 == 0) world.store.fault = static_cast<Fragile::Fault>(random() % 4);
+      if (random() % 9 == 0) world.restart();
+      (void)world.pass();
+    }
+    world.store.fault = Fragile::Fault::none;
+    world.drain_all();
+    REQUIRE(world.rows().size() == recorded);
+    REQUIRE(world.window(0).count + world.window(1).count == recorded);
+    const EvidenceCounts evidence = world.evidence();
+    for (const Arm arm : {baseline, candidate}) {
+      const auto number = static_cast<std::size_t>(arm);
+      INFO("round " << round << " arm " << number);
+      REQUIRE(evidence.of(CountedBy::unit, arm).assigned == units[number][0]);
+      REQUIRE(evidence.of(CountedBy::unit, arm).settled == units[number][0]);
+      REQUIRE(evidence.of(CountedBy::unit, arm).failed == units[number][1]);
+      REQUIRE(evidence.of(CountedBy::request, arm).assigned == world.window(static_cast<std::uint16_t>(number)).count);
+      REQUIRE(evidence.of(CountedBy::request, arm).failed == world.window(static_cast<std::uint16_t>(number)).errors);
+    }
+  }
+}
+
+TEST_CASE("drainer: a unit counts by its first assignment, not by its first outcome", "[control][drainer]") {
+  World world;
+  const std::uint64_t first = world.id();
+  world.lanes[0].push(world.entry(EntryKind::assigned, first, 7, 1));
+  world.request(7, 1, true);
+  world.drain_all();
+  CHECK(world.evidence().of(CountedBy::unit, candidate).assigned == 1);
+  CHECK(world.evidence().of(CountedBy::unit, candidate).settled == 0);
+  Entry late = world.entry(EntryKind::outcome, first, 7, 1);
+  late.error = 1;
+  world.lanes[1].push(late);
+  world.drain_all();
+  CHECK(world.evidence().of(CountedBy::unit, candidate).failed == 1);
+}
+
+TEST_CASE("drainer: an outcome on another lane waits for its assignment, however lanes are read",
+          "[control][drainer]") {
+  for (const std::size_t batch : {1, 2, 3, 64}) {
+    World world{batch};
+    std::uint64_t ids[20];
+    for (int i = 0; i != 20; ++i) {
+      ids[i] = world.id();
+      // All of one tick, so that time tells nothing, the outcomes on the lane that is read first.
+      world.lanes[1].push(world.entry(EntryKind::assigned, ids[i], static_cast<Point>(100 + i), 1));
+    }
+    for (int i = 0; i != 20; ++i)
+      world.lanes[0].push(world.entry(EntryKind::outcome, ids[i], static_cast<Point>(100 + i), 1));
+    world.drain_all();
+    INFO("batch " << batch);
+    CHECK(world.rows().size() == 20);
+    CHECK(world.evidence().of(CountedBy::unit, candidate).settled == 20);
+    CHECK(world.evidence().of(CountedBy::request, candidate).assigned == 20);
+  }
+}
+
+TEST_CASE("drainer: an assignment without an outcome is a failure when its time is over, also after a restart",
+          "[control][drainer]") {
+  World world;
+  const std::uint64_t lost = world.id();
+  world.lanes[0].push(world.entry(EntryKind::assigned, lost, 9, 0));
+  world.drain_all();
+  world.now += 9 * minute;
+  world.drain_all();
+  CHECK(world.evidence().of(CountedBy::unit, baseline).missing == 0);
+  world.restart();
+  world.request(10, 1);  // wakes the life
+  world.drain_all();
+  world.now += 3 * minute;
+  world.drain_all();
+  CHECK(world.evidence().of(CountedBy::unit, baseline).missing == 1);
+  CHECK(world.evidence().of(CountedBy::request, baseline).missing == 1);
+  world.lanes[0].push(world.entry(EntryKind::outcome, lost, 9, 0));
+  world.drain_all();
+  CHECK(world.evidence().of(CountedBy::unit, baseline).settled == 0);
+  CHECK(world.evidence().of(CountedBy::unit, baseline).late == 1);
+  CHECK(world.rows().size() == 2);
+}
+
+TEST_CASE("drainer: what a silent spool left open is closed by another, once", "[control][drainer]") {
+  World world;
+  world.lanes[0].push(world.entry(EntryKind::assigned, world.id(), 9, 1));
+  world.drain_all();
+  Drainer other{world.store, std::string(32, 'b'), world.options};
+  std::vector<DrainLane> none;
+  (void)other.contact(none, world.now);
+  world.now += 15 * minute;
+  other.close_silent(world.now);
+  CHECK(world.evidence().of(CountedBy::unit, candidate).missing == 0);
+  world.now += 10 * minute;
+  other.close_silent(world.now);
+  other.close_silent(world.now);
+  CHECK(world.evidence().of(CountedBy::unit, candidate).missing == 1);
+  world.request(11, 1);  // it was not dead: it goes on from what the other wrote
+  world.drain_all();
+  CHECK(world.evidence().of(CountedBy::unit, candidate).missing == 1);
+  CHECK(world.evidence().of(CountedBy::unit, candidate).settled == 1);
+}
+
+TEST_CASE("drainer: forced and fallback decisions, and those without an id, are rows but no evidence",
+          "[control][drainer]") {
+  World world;
+  for (const Reason reason : {Reason::forced, Reason::fallback, Reason::tripped}) {
+    Entry entry = world.entry(EntryKind::outcome, world.id(), 3, 1);
+    entry.reason = reason;
+    world.lanes[0].push(entry);
+  }
+  world.lanes[0].push(world.entry(EntryKind::outcome, 0, 3, 1));
+  world.drain_all();
+  CHECK(world.rows().size() == 4);
+  CHECK(world.window(1).count == 4);
+  CHECK(world.evidence() == EvidenceCounts{});
+  for (const Interaction& row : world.rows()) CHECK(row.id != 0);
+}
+
+TEST_CASE("drainer: entries older than the epoch that their revision names are no evidence of it",
+          "[control][drainer]") {
+  World world;
+  world.epoch_opened_us = start + minute;  // a restored store gave the revision out anew
+  world.request(5, 1);
+  world.drain_all();
+  CHECK(world.rows().size() == 1);
+  CHECK(world.evidence() == EvidenceCounts{});
+}
+
+TEST_CASE("drainer: a decision that is recorded twice counts once", "[control][drainer]") {
+  World world;
+  const std::uint64_t id = world.request(5, 1);
+  world.drain_all();
+  Entry again = world.entry(EntryKind::outcome, id, 5, 1);
+  again.error = 1;
+  world.lanes[0].push(again);
+  world.lanes[0].push(again);
+  world.drain_all();
+  CHECK(world.rows().size() == 1);
+  CHECK(world.window(1).count == 1);
+  CHECK(world.window(1).errors == 0);
+  CHECK(world.evidence().of(CountedBy::request, candidate).settled == 1);
+  CHECK(world.drainer->totals().doubled == 2);
+}
+
+TEST_CASE("drainer: a sample of the rows is kept, and all are counted", "[control][drainer]") {
+  World world;
+  world.keep = 0.1;
+  std::uint64_t recorded = 0;
+  for (int i = 0; i != 200; ++i) {
+    for (int each = 0; each != 40; ++each, ++recorded)
+      world.lanes[0].push(world.entry(EntryKind::outcome, world.id(), 1, 0, 1));
+    world.drain_all();
+  }
+  CHECK(world.window(0).count == recorded);
+  const double kept = static_cast<double>(world.rows().size());
+  CHECK(kept > 600);
+  CHECK(kept < 1'000);
+}
+
+TEST_CASE("drainer: rows of counted units are kept whatever the sample says", "[control][drainer]") {
+  World world;
+  world.keep = 0;
+  (void)world.id();
+  world.now += second;
+  world.request(1, 1);
+  world.request(1, 1);
+  world.drain_all();
+  CHECK(world.rows().size() == 1);
+  CHECK(world.window(1).count == 2);
+}
+
+TEST_CASE("drainer: a score that comes later joins its interaction, its window and its unit, once",
+          "[control][drainer]") {
+  World world;
+  const auto score = [&](std::uint64_t id, std::uint32_t billionths) {
+    Entry entry = world.entry(EntryKind::feedback, id, 0, 0);
+    entry.score = billionths;
+    world.lanes[1].push(entry);
+  };
+  const std::uint64_t early = world.id();
+  score(early, 250'000'000);  // before its outcome is drained
+  world.drain_all();
+  CHECK(world.drainer->totals().feedback_refused == 0);
+  world.lanes[0].push(world.entry(EntryKind::assigned, early, 5, 1));
+  world.lanes[0].push(world.entry(EntryKind::outcome, early, 5, 1));
+  const std::uint64_t id = world.request(6, 1);
+  score(id, 500'000'000);  // in the batch of its outcome
+  world.drain_all();
+  world.now += minute;
+  world.drain_all();
+  const std::uint64_t other = world.request(5, 1);  // not the unit's first
+  world.drain_all();
+  score(other, score_one);
+  score(id, score_one);  // it has had one
+  world.drain_all();
+  world.now += minute;
+  world.request(8, 0);
+  world.drain_all();
+  std::map<std::uint64_t, std::uint32_t> scores;
+  for (const Interaction& row : world.rows()) scores[row.id] = row.score;
+  CHECK(scores[early] == 250'000'000);
+  CHECK(scores[id] == 500'000'000);
+  CHECK(scores[other] == score_one);
+  CHECK(world.window(1).scored == 3);
+  CHECK(world.window(1).score_sum == 1'750'000'000);
+  CHECK(world.drainer->totals().feedback_refused == 1);
+  std::uint64_t units = 0;
+  std::uint64_t requests = 0;
+  const EvidenceCounts evidence = world.evidence();
+  for (const std::uint64_t bin : evidence.of(CountedBy::unit, candidate).score) units += bin;
+  for (const std::uint64_t bin : evidence.of(CountedBy::request, candidate).score) requests += bin;
+  CHECK(units == 2);
+  CHECK(requests == 3);
+}
+
+TEST_CASE("drainer: torn entries are dropped and counted, those around them are not", "[control][drainer]") {
+  World world;
+  for (int i = 0; i != 10; ++i) world.lanes[0].push(world.entry(EntryKind::outcome, world.id(), 1, 0, 1));
+  world.lanes[0].cells[3].words[5] ^= 1;
+  world.lanes[0].cells[6].stamp.store(0);  // a page that never reached the disk
+  world.drain[0].finished = true;
+  world.drain_all();
+  CHECK(world.rows().size() == 8);
+  CHECK(world.drainer->totals().torn == 2);
+  CHECK(world.drain[0].drained());
+}
+
+TEST_CASE("drainer: drops are counted once, though the answer to their commit was lost", "[control][drainer]") {
+  World world;
+  const auto dropped = [&] {
+    std::uint64_t sum = 0;
+    for (const CountsRow& row : world.store.counts({.kind = CountsKind::drops}))
+      sum += detail::NumberReader{row.bytes}.take();
+    return sum;
+  };
+  world.drainer->count_drops("checks", 5);
+  world.store.fault = Fragile::Fault::after_commit;
+  CHECK_FALSE(world.pass());
+  world.drain_all();
+  CHECK(dropped() == 5);
+  world.drainer->count_drops("checks", 2);
+  world.store.fault = Fragile::Fault::before_commit;
+  CHECK_FALSE(world.pass());
+  world.drain_all();
+  CHECK(dropped() == 7);
+  world.restart();
+  world.drainer->count_drops("checks", 1);
+  world.drain_all();
+  CHECK(dropped() == 8);
+}
+
+TEST_CASE("drainer: nothing to write is no transaction", "[control][drainer]") {
+  World world;
+  world.request(1, 1);
+  world.drain_all();
+  world.drain_all();
+  const int begun = world.store.begun;
+  for (int i = 0; i != 5; ++i) world.drain_all();
+  CHECK(world.store.begun == begun);
+}

@@ -1,0 +1,102 @@
+#include "command_spool.hpp"
+
+#include <cstdint>
+#include <exception>
+#include <optional>
+#include <random>
+#include <string_view>
+#include <utility>
+
+#include "canary/control/evidence.hpp"
+#include "canary/control/registry.hpp"
+#include "canary/control/window.hpp"
+#include "output.hpp"
+
+namespace canary::cli {
+namespace {
+
+/// How ids of such spools begin; one of 2^32 servers' does by chance.
+constexpr std::string_view mark = "c0ffee00";
+constexpr TimeUs abandoned_us = 86'400'000'000;
+
+std::string fresh_id() {
+  constexpr char digits[] = "0123456789abcdef";
+  std::random_device random;
+  std::string id{mark};
+  while (id.size() != 32) id += digits[random() % 16];
+  return id;
+}
+
+template <class Counts>
+std::string merged(std::string_view ours, std::string_view theirs) {
+  std::optional<Counts> sum = Counts::parse(ours);
+  const std::optional<Counts> more = Counts::parse(theirs);
+  if (!sum || !more)
+    throw StoreError{StoreErrc::corrupt, "counts that make no sense", "restore a backup: canary store restore"};
+  sum->merge(*more);
+  return sum->bytes();
+}
+
+std::string merge(CountsKind kind, std::string_view ours, std::string_view theirs) {
+  return kind == CountsKind::window ? merged<WindowCounts>(ours, theirs) : merged<EvidenceCounts>(ours, theirs);
+}
+
+}  // namespace
+
+CommandSpool::CommandSpool(InteractionStore& store) : store_{store}, id_{fresh_id()} {}
+
+CommandSpool::~CommandSpool() { close(); }
+
+std::unique_ptr<Delivery> CommandSpool::begin() {
+  close_abandoned();
+  record_ = store_.claim(id_, Registry::system_time());
+  claimed_ = true;
+  std::unique_ptr<Delivery> delivery = store_.begin(record_);
+  if (!delivery)
+    throw StoreError{StoreErrc::unreachable, "the store was restored from a backup this very moment", "say it again"};
+  return delivery;
+}
+
+void CommandSpool::commit(std::unique_ptr<Delivery> delivery) {
+  try {
+    delivery->commit({}, Registry::system_time());
+    ++record_.generation;
+  } catch (const StoreError& error) {
+    delivery.reset();
+    if (!error.unknown) throw;
+    const SpoolRecord now = store_.claim(id_, Registry::system_time());
+    if (now.serial == record_.serial && now.generation > record_.generation) {
+      record_ = now;
+      return;
+    }
+    throw StoreError{error.code, error.what(), error.hint};  // it was not committed
+  }
+}
+
+void CommandSpool::lend() {
+  close_abandoned();
+  claimed_ = true;
+}
+
+void CommandSpool::close() noexcept {
+  if (!claimed_) return;
+  claimed_ = false;
+  try {
+    for (int attempt = 0; attempt != 3; ++attempt) {
+      record_ = store_.claim(id_, Registry::system_time());
+      if (store_.fold(record_, merge)) return;
+    }
+  } catch (const std::exception&) {
+    // What it counted counts where it stands.
+  }
+}
+
+/// An import that is still under way has its transaction open, and is not touched: its lock is waited for, and then it is
+/// either committed, or gone.
+void CommandSpool::close_abandoned() {
+  const TimeUs now_us = Registry::system_time();
+  for (const SpoolRecord& spool : store_.spools())
+    if (spool.spool.starts_with(mark) && spool.at_us < now_us - abandoned_us) (void)store_.fold(spool, merge);
+}
+
+}  // namespace canary::cli

@@ -1,0 +1,54 @@
+// row_progress.hpp: progress.hpp for what counts rows instead of keys.
+#pragma once
+
+#include <unistd.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cstdint>
+#include <cstdio>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "output.hpp"
+
+namespace canary::cli {
+
+/// A line on stderr while something long runs, and only when somebody watches. Silent for the first second, on anything
+/// but a terminal, with NO_COLOR and with TERM=dumb. For commands that print what they found at their end.
+class RowProgress {
+ public:
+  /// Input   `what` is counted: "rows".
+  explicit RowProgress(std::string_view what) : what_{what}, watched_{wants_colour(STDERR_FILENO)} {}
+  RowProgress(const RowProgress&) = delete;
+  RowProgress& operator=(const RowProgress&) = delete;
+  ~RowProgress() {  // wipes the line
+    if (shown_) std::fputs("\r\x1b[K", stderr);
+  }
+
+  void update(std::uint64_t rows, std::uint64_t bytes = 0, std::optional<std::uint64_t> bytes_total = {}) {
+    using namespace std::chrono_literals;
+    if (!watched_ || Clock::now() < next_) return;
+    next_ = Clock::now() + 100ms;
+    shown_ = true;
+    std::string line = "\r\x1b[K" + thousands(rows) + ' ' + std::string{what_};
+    if (bytes != 0) line += ", " + thousands(bytes >> 20) + " MiB";
+    if (bytes_total && *bytes_total != 0) {
+      constexpr std::uint64_t width = 30;
+      const std::uint64_t filled = std::min(width, bytes * width / *bytes_total);
+      line +=
+          "  [" + std::string(filled, '#') + std::string(width - filled, '.') + "]  " + share_text(bytes, *bytes_total);
+    }
+    std::fputs(line.c_str(), stderr);
+  }
+
+ private:
+  using Clock = std::chrono::steady_clock;
+  std::string_view what_;
+  bool shown_ = false;
+  Clock::time_point next_ = Clock::now() + std::chrono::seconds{1};
+  bool watched_;
+};
+
+}  // namespace canary::cli
