@@ -241,7 +241,7 @@ constexpr Arm candidate = Arm::candidate;
 
 TEST_CASE("drainer: each entry is in the store once, whichever step fails and however often", "[control][drainer]") {
   std::mt19937_64 random{41};
-  for (int round = 0; round != 300; ++round) {
+  for (int round = 0; round != 60; ++round) {
     World world{1 + random() % 50};
     std::uint64_t recorded = 0;
     std::uint64_t units[2][2] = {};  // by arm: assigned, failed
