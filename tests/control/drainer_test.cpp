@@ -509,6 +509,20 @@ TEST_CASE("drainer: drops are counted once, though the answer to their commit wa
   CHECK(dropped() == 8);
 }
 
+TEST_CASE("drainer: drops that are told while a commit's answer is open are counted too", "[control][drainer]") {
+  World world;
+  world.drainer->count_drops("checks", 5);
+  world.store.fault = Fragile::Fault::after_commit;
+  CHECK_FALSE(world.pass());
+  world.drainer->count_drops("checks", 2);
+  world.drainer->count_drops("risks", 3);
+  world.drain_all();
+  std::uint64_t sum = 0;
+  for (const CountsRow& row : world.store.counts({.kind = CountsKind::drops}))
+    sum += detail::NumberReader{row.bytes}.take();
+  CHECK(sum == 10);
+}
+
 TEST_CASE("drainer: nothing to write is no transaction", "[control][drainer]") {
   World world;
   world.request(1, 1);

@@ -152,13 +152,18 @@ std::vector<OutcomeCase> outcome_cases() {
 
 TEST_CASE("recorder: of an outcome that makes no sense the rest is kept, and it is counted", "[core][recorder]") {
   Recording<> r;
+  r.set_node(1);
   r.recorder.set_time(noon_us);
+  for (int i = 0; i != 100; ++i) REQUIRE(r.recorder.record(decision_of(0), {}) == (i < 64));  // ids for many at once
+  (void)r.drain();
   std::uint64_t invalid = 0;
   std::size_t at = 0;
   for (const OutcomeCase& c : outcome_cases()) {
     INFO("case " << at++);
-    REQUIRE(r.recorder.record(decision_of(1, 5, 6), c.given));
+    Decision decision = decision_of(1, 5, 6);
+    REQUIRE(r.recorder.record(decision, c.given));
     Entry expected = c.kept;
+    expected.id = decision.interaction();
     expected.at_us = noon_us;
     expected.task = 1;
     expected.point = 5;
@@ -174,6 +179,7 @@ TEST_CASE("recorder: of an outcome that makes no sense the rest is kept, and it 
 
 TEST_CASE("recorder: every score is kept as the nearest billionth", "[core][recorder]") {
   Recording<> r{1, 4'096};
+  r.set_node(1);
   Random random{3};
   for (int round = 0; round != 50; ++round) {
     std::vector<double> scores;

@@ -240,8 +240,8 @@ Check Doctor::state_folder() const {
 
 // --- recorder --------------------------------------------------------------------------------------------------------
 
-/// Spools in the directory, and which of them no living process has. A server that starts this very moment takes the next
-/// one, or makes one.
+/// Spools in the directory, and which of them no living process has. A server that starts this very moment takes the
+/// next one, or makes one.
 std::string spools_text(const std::string& directory) {
   std::string fault;
   std::size_t all = 0;

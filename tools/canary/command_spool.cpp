@@ -91,8 +91,8 @@ void CommandSpool::close() noexcept {
   }
 }
 
-/// An import that is still under way has its transaction open, and is not touched: its lock is waited for, and then it is
-/// either committed, or gone.
+/// An import that is still under way has its transaction open, and is not touched: its lock is waited for, and then it
+/// is either committed, or gone.
 void CommandSpool::close_abandoned() {
   const TimeUs now_us = Registry::system_time();
   for (const SpoolRecord& spool : store_.spools())

@@ -33,8 +33,8 @@ class CommandSpool {
   /// From now on another may claim it by its id, and deliver; close() comes after that.
   void lend();
 
-  /// Puts what it counted into the store's own rows, and frees its node. What was committed stands whatever happens here:
-  /// what goes wrong is left to the next command.
+  /// Puts what it counted into the store's own rows, and frees its node. What was committed stands whatever happens
+  /// here: what goes wrong is left to the next command.
   void close() noexcept;
 
  private:

@@ -1,6 +1,6 @@
 // csv_source.hpp: some columns of a CSV file with a header, row by row, in memory that does not grow with the file.
-// The dialect is csv_reader.hpp's. The file is fed to it line by line, so that the text of a record is at hand when one of
-// its cells turns out to be wrong, and the cell's place can be named.
+// The dialect is csv_reader.hpp's. The file is fed to it line by line, so that the text of a record is at hand when one
+// of its cells turns out to be wrong, and the cell's place can be named.
 #pragma once
 
 #include <cstddef>

@@ -12,8 +12,8 @@
 
 namespace canary::cli {
 
-/// Ids of one node, each of its row's millisecond, or of the next one that has any left. What was given is kept as runs, so
-/// that a million rows of one moment cost no more than any others.
+/// Ids of one node, each of its row's millisecond, or of the next one that has any left. What was given is kept as
+/// runs, so that a million rows of one moment cost no more than any others.
 class InteractionIds {
  public:
   /// Input   `first`: where in each millisecond to begin. The node may have been another's, who gave ids out from 0 on.

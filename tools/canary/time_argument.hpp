@@ -12,9 +12,9 @@
 
 namespace canary::cli {
 
-/// `2026-11-22T17:35:29.123456Z`, with an offset instead of Z, a space instead of T, without seconds, or without a zone,
-/// which is UTC; `2026-11-22`; or a number since 1970: seconds, which may have a fraction, milliseconds, microseconds or
-/// nanoseconds, told apart by how large it is. What is finer than a microsecond is cut off.
+/// `2026-11-22T17:35:29.123456Z`, with an offset instead of Z, a space instead of T, without seconds, or without a
+/// zone, which is UTC; `2026-11-22`; or a number since 1970: seconds, which may have a fraction, milliseconds,
+/// microseconds or nanoseconds, told apart by how large it is. What is finer than a microsecond is cut off.
 /// Errors  nothing for all else, and for what is before 1970.
 [[nodiscard]] std::optional<TimeUs> parse_time(std::string_view text) noexcept;
 

@@ -1,5 +1,5 @@
-// toml_values.hpp: tables, texts, numbers and shares out of toml++ nodes, with a fault for each that is none. Layer adapters;
-// a part of toml_config.hpp.
+// toml_values.hpp: tables, texts, numbers and shares out of toml++ nodes, with a fault for each that is none. Layer
+// adapters; a part of toml_config.hpp.
 #pragma once
 
 #if !__has_include(<toml++/toml.h>)

@@ -167,6 +167,7 @@ class Drainer {
   void close(TimeUs now_us);
   [[nodiscard]] bool anything_to_write(TimeUs now_us) const;
   void settle_down(std::vector<DrainLane>& lanes);
+  void drops_delivered() noexcept;
   void put_counts(Delivery& to);
   void put_drops(Delivery& to, TimeUs now_us);
 
@@ -179,7 +180,8 @@ class Drainer {
   DrainTotals totals_;
   std::map<std::string, std::unique_ptr<Task>, std::less<>> tasks_;
   std::vector<std::vector<Task*>> task_of_lane_;  ///< by names and index
-  std::map<std::string, std::uint64_t, std::less<>> drops_;
+  std::map<std::string, std::uint64_t, std::less<>> drops_;        ///< still to be written
+  std::map<std::string, std::uint64_t, std::less<>> batch_drops_;  ///< of those, what the batch writes
   std::map<std::string, std::pair<std::uint32_t, std::uint64_t>, std::less<>> stored_drops_;  // window and count
   std::uint64_t batch_number_ = 0;
   TimeUs complete_us_ = 0;       ///< what was recorded before is in the store

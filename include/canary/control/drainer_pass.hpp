@@ -59,7 +59,7 @@ inline const SpoolRecord& Drainer::contact(std::vector<DrainLane>& lanes, TimeUs
   // The answer to the last commit was lost, but it was made: what has no position must not be written again.
   if (committing_ && record_->generation > *committing_) {
     totals_ += batch_;
-    drops_.clear();
+    drops_delivered();
   }
   committing_.reset();
   known_since_us_ = now_us;
@@ -107,6 +107,13 @@ inline bool Drainer::pass(std::vector<DrainLane>& lanes, std::span<const TaskNam
   }
 }
 
+/// What the batch took need not be written again; what was counted after it must be.
+inline void Drainer::drops_delivered() noexcept {
+  for (const auto& [name, count] : batch_drops_)
+    if (const auto at = drops_.find(name); at != drops_.end() && (at->second -= count) == 0) drops_.erase(at);
+  batch_drops_.clear();
+}
+
 /// The batch is in the store.
 inline void Drainer::settle_down(std::vector<DrainLane>& lanes) {
   for (std::size_t i = 0; i != lanes.size(); ++i) {
@@ -114,7 +121,7 @@ inline void Drainer::settle_down(std::vector<DrainLane>& lanes) {
     lanes[i].text_position = text_ends_[i];
   }
   totals_ += batch_;
-  drops_.clear();
+  drops_delivered();
   for (auto& [name, task] : tasks_) {
     for (auto& [key, kept] : task->windows) kept.changed = false;
     for (auto& [since, life] : task->lives)
@@ -154,6 +161,7 @@ inline void Drainer::fetch(std::vector<DrainLane>& lanes, std::span<const TaskNa
   about_assigned_.clear();
   feedback_.clear();
   batch_ = {};
+  batch_drops_.clear();
   ends_.clear();
   for (const DrainLane& lane : lanes) {
     ends_.push_back(lane.position);
@@ -643,7 +651,8 @@ inline void Drainer::put_counts(Delivery& to) {
 
 inline void Drainer::put_drops(Delivery& to, TimeUs now_us) {
   const std::uint32_t window = window_of(now_us);
-  for (const auto& [name, more] : drops_) {
+  batch_drops_ = drops_;
+  for (const auto& [name, more] : batch_drops_) {
     const std::uint32_t task = to.task_number(name);
     std::uint64_t& count = stored_drops_[name].second;
     count += more;

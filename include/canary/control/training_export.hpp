@@ -14,8 +14,8 @@ namespace canary {
 /// What hashes a unit onto its side; written into manifests, so that anybody can repeat the split.
 inline constexpr std::string_view training_split_salt = "canary training split 1";
 
-/// True for units of the validation set. By the sticky unit: no user has examples on both sides, whenever and however often
-/// it is exported; and by a hash of its own, since the one that chose the version would give all of it to one version.
+/// True for units of the validation set. By the sticky unit: no user has examples on both sides, whenever and however
+/// often it is exported; and by a hash of its own, since the one that chose the version would give all of it to one version.
 [[nodiscard]] inline bool is_validation(Point unit, std::uint32_t val_ppm) noexcept {
   const Point place = point_of(std::uint64_t{unit}, seed_of(training_split_salt));
   return std::uint64_t{place} * total_ppm < std::uint64_t{val_ppm} << 32;
