@@ -179,7 +179,7 @@ class Drainer {
   TimeUs known_since_us_ = 0;                ///< units assigned from then on are in the tables
   DrainTotals totals_;
   std::map<std::string, std::unique_ptr<Task>, std::less<>> tasks_;
-  std::vector<std::vector<Task*>> task_of_lane_;  ///< by names and index
+  std::vector<std::vector<Task*>> task_of_lane_;                   ///< by names and index
   std::map<std::string, std::uint64_t, std::less<>> drops_;        ///< still to be written
   std::map<std::string, std::uint64_t, std::less<>> batch_drops_;  ///< of those, what the batch writes
   std::map<std::string, std::pair<std::uint32_t, std::uint64_t>, std::less<>> stored_drops_;  // window and count
