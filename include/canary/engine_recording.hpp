@@ -142,8 +142,8 @@ class Recording {
   std::minstd_rand jitter_{std::random_device{}()};
   Steady::time_point next_orphans_{};
   Steady::time_point next_house_{};
-  Steady::time_point give_up_{};  // when stopping
-  bool more_to_forget_ = false;
+  Steady::time_point give_up_{};                  // when stopping
+  std::optional<TimeUs> forgetting_before_us_{};  // until everything older is gone
   std::atomic<bool> ticking_{true};
   std::atomic<bool> configured_{false};  // the drain thread shall look at the configuration again
   std::thread ticker_;
@@ -155,6 +155,8 @@ namespace detail {
 
 inline constexpr std::size_t spare_lanes = 4;  // for threads to come
 inline constexpr std::size_t most_drop_tasks = 4'096;
+inline constexpr std::string_view all_rings_taken =
+    "every ring has its thread, and what further threads record is dropped; raise recorder.spool_mb";
 inline constexpr std::chrono::milliseconds most_pause{5'000};
 inline constexpr std::chrono::seconds orphans_every{30};
 inline constexpr std::chrono::minutes house_every{10};
@@ -222,6 +224,7 @@ inline Recording::~Recording() {
   {
     const std::lock_guard lock{mutex_};
     stopping_ = true;
+    give_up_ = Steady::now() + timeout_;
   }
   wake_.notify_all();
   drainer_.join();
@@ -230,11 +233,14 @@ inline Recording::~Recording() {
 }
 
 inline void Recording::configure(const Config& config, std::uint32_t first, std::vector<std::string> names) {
+  std::string fault;
   {
     const std::lock_guard lock{spool_mutex_};
     own_.spool->add_names(first, names);
+    fault = own_.spool->fault();
   }
   const std::lock_guard lock{mutex_};
+  spool_fault_ = fault;
   config_ = config;                                    // but the spool stays where it is
   configured_.store(true, std::memory_order_relaxed);  // the lock orders it
   names_.resize(first);
@@ -282,6 +288,7 @@ inline void Recording::top_up_lanes() {
       fault = own_.spool->fault();
     }
     const std::lock_guard lock{mutex_};
+    if (!made && fault.empty() && recorder_.vacant_lanes() == 0) fault = std::string{detail::all_rings_taken};
     spool_fault_ = fault;
     if (!made) return;
     fresh_lanes_.push_back(*made);
@@ -299,7 +306,6 @@ inline void Recording::drain() {
       const std::lock_guard lock{mutex_};
       wanted = flushes_wanted_;
       stopping = stopping_;
-      if (!stopping) give_up_ = Steady::now() + timeout_;
     }
     const bool delivered = drain_everything();
     if (delivered) {
@@ -548,11 +554,14 @@ inline void Recording::find_orphans() {
 }
 
 inline void Recording::keep_house() {
-  if (Steady::now() < next_house_ && !more_to_forget_) return;
-  next_house_ = Steady::now() + detail::house_every;
+  const bool due = Steady::now() >= next_house_;
+  if (!due && !forgetting_before_us_) return;
   try {
     const TimeUs now_us = options_.clock();
-    own_.drainer->close_silent(now_us);
+    if (due) {
+      next_house_ = Steady::now() + detail::house_every;
+      own_.drainer->close_silent(now_us);
+    }
     forget_old(now_us);
   } catch (const std::exception& error) {
     tell(detail::words_of(error), true);
@@ -567,7 +576,9 @@ inline void Recording::forget_old(TimeUs now_us) {
     days = config_.recorder.keep_days;
   }
   constexpr TimeUs day_us = 86'400'000'000;
-  more_to_forget_ = days != 0 && !interactions_->forget_before(now_us - days * day_us);
+  if (!forgetting_before_us_ && days != 0) forgetting_before_us_ = now_us - days * day_us;
+  // The same line until it is reached: one that moves on begins anew each time.
+  if (forgetting_before_us_ && interactions_->forget_before(*forgetting_before_us_)) forgetting_before_us_.reset();
 }
 
 }  // namespace canary

@@ -205,7 +205,7 @@ std::string leave_behind(const fs::path& directory) {
           record(lane, 0, 100 * i + 30);
           spool.set_drained(lane.number, 100 * i, 0);
           const std::uint64_t id = entry_of(lane.number, 100 * i).id;
-          if (!lane.texts->push(id, text_of(id), "")) return 1;
+          if (!lane.texts->push(id, 7, text_of(id), "")) return 1;
         }
         return 0;
       }) != 0)
@@ -233,7 +233,7 @@ TEST_CASE("spool: what a killed process left is there as it was: lanes, names, n
           record(lanes[0], 0, 10);
           record(lanes[1], 0, 150);
           record(lanes[3], 0, 5);
-          if (!lanes[0].texts->push(9, "asked", "answered")) return 1;
+          if (!lanes[0].texts->push(9, 7, "asked", "answered")) return 1;
           spool.set_drained(1, 140, 0);
           spool.set_drained(3, 5, 0);
           write(folder.path() / "id", spool.id());
@@ -416,7 +416,7 @@ TEST_CASE("spool: in memory it has an id, a node and a cursor as well", "[spool]
   CHECK(spool.cursor() == 1);
   const SpoolLane lane = *spool.add_lane();
   record(lane, 0, 200);
-  CHECK(lane.texts->push(1, "a", "b"));
+  CHECK(lane.texts->push(1, 7, "a", "b"));
   spool.add_names(0, task_names);
   spool.remove();
 }

@@ -259,7 +259,8 @@ TEST_CASE("interactions feedback: a score once, counted in its window", "[cli][i
   CHECK(number_of(stats.at("scored")) == 1);
   CHECK(stats.at("score_mean").to_number<double>() == 0.25);
   CHECK(place.list().at(0).at("score").to_number<double>() == 0.25);
-  CHECK(has(place.refused(4, {"interactions", "feedback", id, "0.5"}), "has its score already: 0.25"));
+  CHECK(has(place.refused(4, {"interactions", "feedback", id, "0.5"}), "had feedback before: its score is 0.25"));
+  CHECK(has(place.refused(4, {"interactions", "feedback", id, "0.25"}), "had feedback before: its score is 0.25"));
   CHECK(number_of(place.stats().at("checks@1").at("scored")) == 1);
   CHECK(place.ask("SELECT count(*) FROM spools") == "0");
   CHECK(place.ask("SELECT count(*) FROM waiting_feedback") == "0");

@@ -35,7 +35,7 @@ std::string text_of(std::uint64_t id, std::size_t size) {
   return text;
 }
 
-constexpr std::size_t head_bytes = 24;
+constexpr std::size_t head_bytes = 32;
 
 }  // namespace
 
@@ -56,7 +56,7 @@ TEST_CASE("texts: they come out as they went in, over many laps, round the end a
     if (push) {
       const std::size_t sizes[] = {0, random.below(40), random.below(700)};
       Expected next{id, text_of(id, sizes[random.below(3)]), text_of(id + 1, sizes[random.below(3)])};
-      if (ring.ring->push(id, next.request, next.response)) {
+      if (ring.ring->push(id, 7, next.request, next.response)) {
         inside.push_back(std::move(next));
         ++id;
       } else {
@@ -82,28 +82,28 @@ TEST_CASE("texts: they come out as they went in, over many laps, round the end a
 TEST_CASE("texts: what is too large, or finds no room, is refused and changes nothing", "[text_ring]") {
   Ring ring{1'024};
   const std::string most = text_of(1, 1'024 - head_bytes);
-  CHECK_FALSE(ring.ring->push(1, text_of(1, 1'025), ""));
-  CHECK_FALSE(ring.ring->push(1, "", text_of(1, 1'025)));
-  CHECK_FALSE(ring.ring->push(1, most, "x"));
-  CHECK_FALSE(ring.ring->push(1, text_of(1, 1'024), text_of(1, 1'024)));
+  CHECK_FALSE(ring.ring->push(1, 7, text_of(1, 1'025), ""));
+  CHECK_FALSE(ring.ring->push(1, 7, "", text_of(1, 1'025)));
+  CHECK_FALSE(ring.ring->push(1, 7, most, "x"));
+  CHECK_FALSE(ring.ring->push(1, 7, text_of(1, 1'024), text_of(1, 1'024)));
   CHECK(ring.ring->written() == 0);
-  REQUIRE(ring.ring->push(1, most, ""));
-  CHECK_FALSE(ring.ring->push(2, "", ""));
+  REQUIRE(ring.ring->push(1, 7, most, ""));
+  CHECK_FALSE(ring.ring->push(2, 7, "", ""));
   std::uint64_t position = 0;
   Texts texts;
   REQUIRE(ring.ring->read(position, texts));
   CHECK(texts.request == most);
-  CHECK_FALSE(ring.ring->push(2, "", ""));  // read, but not released
+  CHECK_FALSE(ring.ring->push(2, 7, "", ""));  // read, but not released
   ring.ring->release(position);
-  CHECK(ring.ring->push(2, "", ""));
-  CHECK(ring.ring->push(3, text_of(3, 1'024 - 2 * head_bytes), ""));  // to the last byte
-  CHECK_FALSE(ring.ring->push(4, "", ""));
+  CHECK(ring.ring->push(2, 7, "", ""));
+  CHECK(ring.ring->push(3, 7, text_of(3, 1'024 - 2 * head_bytes), ""));  // to the last byte
+  CHECK_FALSE(ring.ring->push(4, 7, "", ""));
 }
 
 TEST_CASE("texts: a byte that changed is noticed, wherever it stands, and what follows is read or left out whole",
           "[text_ring]") {
   Ring ring{1'024};
-  for (std::uint64_t id = 1; id != 6; ++id) REQUIRE(ring.ring->push(id, text_of(id, 60), text_of(id + 1, 50)));
+  for (std::uint64_t id = 1; id != 6; ++id) REQUIRE(ring.ring->push(id, 7, text_of(id, 60), text_of(id + 1, 50)));
   const std::vector<char> whole = ring.bytes;
   const std::size_t frame = (head_bytes + 110 + 7) / 8 * 8;
   std::size_t padding = 0;
@@ -158,16 +158,16 @@ TEST_CASE("texts: after a crash they go on where `written` says, and overwrite n
   std::uint64_t position = 0;
   Texts texts;
   for (std::uint64_t id = 1; id != 100; ++id) {
-    REQUIRE(ring.ring->push(id, text_of(id, 70), ""));
+    REQUIRE(ring.ring->push(id, 7, text_of(id, 70), ""));
     if (id > 5) {
       REQUIRE(ring.ring->read(position, texts));
       ring.ring->release(position);
     }
   }
   ring.begin_again();
-  CHECK_FALSE(ring.ring->push(100, "", ""));  // nobody has said yet how far it was drained
+  CHECK_FALSE(ring.ring->push(100, 7, "", ""));  // nobody has said yet how far it was drained
   ring.ring->release(position);
-  while (ring.ring->push(100, text_of(100, 70), "")) continue;
+  while (ring.ring->push(100, 7, text_of(100, 70), "")) continue;
   for (std::uint64_t id = 95; id != 100; ++id) {
     REQUIRE(ring.ring->read(position, texts));
     CHECK(texts.id == id);
@@ -182,7 +182,7 @@ TEST_CASE("texts: one thread pushes while another reads, and nothing is lost, do
   const std::uint64_t count = test::full_speed ? 300'000 : 30'000;
   std::thread writer{[&] {
     for (std::uint64_t id = 1; id <= count; ++id)
-      while (!ring.ring->push(id, text_of(id, id % 97), text_of(id * 3, id % 61))) std::this_thread::yield();
+      while (!ring.ring->push(id, 7, text_of(id, id % 97), text_of(id * 3, id % 61))) std::this_thread::yield();
   }};
   std::uint64_t position = 0;
   std::uint64_t wrong = 0;

@@ -271,7 +271,8 @@ Check Doctor::recorder() const {
   }
   if (const std::string dropped = drops(); !dropped.empty())
     return bad(text + "; in the last day entries were dropped: " + dropped +
-               "; raise recorder.lane_mb or recorder.spool_mb, and see whether the store was out of reach");
+               "; raise recorder.spool_mb (recorder.lane_mb for a single busy thread), and see whether the store was "
+               "out of reach");
   return good(text);
 }
 

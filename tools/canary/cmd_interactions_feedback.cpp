@@ -58,8 +58,8 @@ std::optional<Interaction> find(InteractionStore& store, std::uint64_t id) {
 }
 
 [[noreturn]] void refuse_scored(const std::string& id, std::uint32_t score) {
-  throw Failure{Exit::conflict, "interaction " + id + " has its score already: " + score_text(score),
-                "the first score of an interaction stays"};
+  throw Failure{Exit::conflict, "interaction " + id + " had feedback before: its score is " + score_text(score),
+                "the first feedback of an interaction stays"};
 }
 
 /// The newest epoch at or before a revision.
@@ -72,7 +72,8 @@ std::optional<OpenedEpoch> epoch_of(Store& store, std::string_view task, std::ui
 }
 
 /// Brings one entry into the store as a server's drainer would: windows and evidence change by the very same rules.
-void drain(const Recorded& recorded, std::uint64_t id, std::uint32_t score) {
+/// Output  false if the interaction had feedback before.
+bool drain(const Recorded& recorded, std::uint64_t id, std::uint32_t score) {
   const TimeUs now_us = Registry::system_time();
   Entry entry;
   entry.kind = EntryKind::feedback;
@@ -102,7 +103,7 @@ void drain(const Recorded& recorded, std::uint64_t id, std::uint32_t score) {
   spool.lend();
   for (bool asked = false;;) {
     try {
-      if (!drainer.pass(lanes, {&nameless, 1}, now_us)) return;
+      if (!drainer.pass(lanes, {&nameless, 1}, now_us)) return drainer.totals().feedback_refused == 0;
     } catch (const StoreError& error) {
       if (!error.unknown || asked) throw;
       asked = true;  // the next pass goes on from where the store has it
@@ -116,11 +117,10 @@ void run(Context& context, const FeedbackOptions& options) {
   const Recorded recorded{context};
   const std::optional<Interaction> before = find(*recorded.interactions, id);
   if (!before) refuse_unknown(options.id);
-  if (before->score != no_score) refuse_scored(options.id, before->score);
-  drain(recorded, id, score);
+  const bool first = drain(recorded, id, score);
   const std::optional<Interaction> after = find(*recorded.interactions, id);
-  if (!after) refuse_unknown(options.id);                              // it was forgotten meanwhile
-  if (after->score != score) refuse_scored(options.id, after->score);  // another was first
+  if (!after) refuse_unknown(options.id);  // it was forgotten meanwhile
+  if (!first) refuse_scored(options.id, after->score);
   context.committed = "the score is in the store";
   if (context.json)
     return write_document(context.out, boost::json::object{{"interaction", json_text(std::to_string(id))},

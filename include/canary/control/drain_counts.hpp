@@ -127,25 +127,37 @@ class CountsReader {
     return watch == nullptr || row.at_us + skew_us < watch->opened_at_us ? nullptr : watch;
   }
 
+  /// Brings evidence in which something is open into memory.
+  void wake(DrainedTask& task, const CountsRow& row) {
+    EvidenceCounts counts = parsed<EvidenceCounts>(row.bytes, task);
+    if (!counts.open().empty())
+      life(task, row.of).evidence.try_emplace(row.at, Kept<EvidenceCounts>{std::move(counts)});
+  }
+
  private:
+  Life& life(DrainedTask& task, std::uint32_t since) {
+    std::unique_ptr<Life>& life = task.lives[since];
+    if (!life) {
+      life = std::make_unique<Life>();
+      life->since = since;
+      look_again(task, *life);
+    }
+    return *life;
+  }
+
   std::unique_ptr<Watch> make_watch(DrainedTask& task, OpenedEpoch opened) {
     auto watch = std::make_unique<Watch>();
     watch->epoch = std::move(opened.epoch);
     watch->opened_at_us = opened.opened_at_us;
     const std::uint32_t epoch = watch->epoch.revision;
     for (const Candidate& each : watch->epoch.candidates) {
-      std::unique_ptr<Life>& life = task.lives[each.since];
-      if (!life) {
-        life = std::make_unique<Life>();
-        life->since = each.since;
-        look_again(task, *life);
-      }
+      Life& life = this->life(task, each.since);
       const std::size_t thresholds = watch->epoch.frozen.latency_us.size();
-      const auto [kept, fresh] = life->evidence.try_emplace(epoch, Kept<EvidenceCounts>{EvidenceCounts{thresholds}});
+      const auto [kept, fresh] = life.evidence.try_emplace(epoch, Kept<EvidenceCounts>{EvidenceCounts{thresholds}});
       if (fresh)
         if (const auto bytes = load(task, CountsKind::evidence, each.since, epoch))
           kept->second.counts = parsed<EvidenceCounts>(*bytes, task);
-      watch->parts.push_back({each.number, {life.get(), &kept->second, Arm::candidate}});
+      watch->parts.push_back({each.number, {&life, &kept->second, Arm::candidate}});
     }
     return watch;
   }

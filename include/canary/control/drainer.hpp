@@ -3,7 +3,7 @@
 //
 // What a pass could not deliver the next one does, from the position that the store has: after any error the drainer
 // forgets what it knows and asks. So an entry is in the store exactly once, whatever died in between. Memory is bounded by
-// a batch, a thousand windows and the units of the candidates in flight (16 bytes each, about a million a life).
+// a batch, a thousand windows and the units of at most eight lives a task (32 to 64 bytes each, about a million a life).
 //
 // Lanes are merged by time. An outcome that still comes before its assignment, which another thread recorded in the same
 // moment, waits for it in memory; after a crash it is found in the store.
@@ -139,10 +139,11 @@ class Drainer {
   };
 
   void forget() noexcept;
+  void find_open(std::uint32_t serial);
   [[nodiscard]] static Seen look(const DrainLane& lane, std::uint64_t position) noexcept;
   [[nodiscard]] static bool has_next(DrainLane& lane, std::uint64_t position) noexcept;
   void fetch(std::vector<DrainLane>& lanes, std::span<const TaskNames> names);
-  void fetch_texts(std::vector<DrainLane>& lanes);
+  void fetch_texts(std::vector<DrainLane>& lanes, std::span<const TaskNames> names);
   void take(const Entry& entry, std::size_t which, std::span<const TaskNames> names);
   [[nodiscard]] Task* task_of(std::uint32_t index, std::size_t which, std::span<const TaskNames> names);
   [[nodiscard]] Task& task_of(std::string_view name);
@@ -159,7 +160,10 @@ class Drainer {
   void count_units(Delivery& to);
   void settle_units(Delivery& to);
   void settle_unit(const UnitAsk& ask);
+  void settle(CountedBy by, const detail::WatchPart& part, const Interaction& outcome, const Watch& watch,
+              const Task& task);
   [[nodiscard]] UnitAsk* claim_for(std::uint64_t id, const detail::Life& life);
+  [[nodiscard]] std::vector<JoinedFeedback> join_found(Delivery& to);
   void join_feedback(Delivery& to, TimeUs now_us);
   void count_score(const JoinedFeedback& joined, std::size_t at, std::vector<UnitAsk>& asks);
   void prepare_drops(TimeUs now_us);

@@ -32,6 +32,7 @@ inline constexpr std::size_t waiting_most = 1'000;
 inline constexpr std::size_t most_early = 65'536;     // outcomes that wait for their assignment
 inline constexpr std::size_t most_windows = 1'024;    // of 15 KB
 inline constexpr std::size_t most_watches = 256;      // revisions of a task
+inline constexpr std::size_t most_lives = 8;          // of a task, with their units; those in flight are found again
 inline constexpr std::uint64_t unit_count_look = 64;  // batches between two looks at what other servers counted
 
 /// True for the share of ids whose rows are kept.
@@ -55,7 +56,9 @@ inline void Drainer::forget() noexcept {
 
 inline const SpoolRecord& Drainer::contact(std::vector<DrainLane>& lanes, TimeUs now_us) {
   if (record_) return *record_;
-  record_ = store_.claim(spool_, now_us);
+  const SpoolRecord claimed = store_.claim(spool_, now_us);
+  find_open(claimed.serial);
+  record_ = claimed;
   // The answer to the last commit was lost, but it was made: what has no position must not be written again.
   if (committing_ && record_->generation > *committing_) {
     totals_ += batch_;
@@ -69,6 +72,13 @@ inline const SpoolRecord& Drainer::contact(std::vector<DrainLane>& lanes, TimeUs
       if (known.lane == lane.text_number()) lane.text_position = std::max(lane.text_position, known.position);
     }
   return *record_;
+}
+
+/// What is open in epochs that are over is closed by its time too, though nothing more of them is drained.
+inline void Drainer::find_open(std::uint32_t serial) {
+  detail::CountsReader counts{store_, serial, batch_number_};
+  for (const CountsRow& row : store_.counts({.kind = CountsKind::evidence, .serial = serial}))
+    if (const std::optional<std::string> name = name_of(row.task)) counts.wake(task_of(*name), row);
 }
 
 inline bool Drainer::pass(std::vector<DrainLane>& lanes, std::span<const TaskNames> names, TimeUs now_us) {
@@ -129,7 +139,9 @@ inline void Drainer::settle_down(std::vector<DrainLane>& lanes) {
     if (task->windows.size() > detail::most_windows)
       std::erase_if(task->windows, [this](const auto& entry) { return entry.second.used != batch_number_; });
   }
-  const auto full = [](const auto& entry) { return entry.second->watches.size() > detail::most_watches; };
+  const auto full = [](const auto& entry) {
+    return entry.second->watches.size() > detail::most_watches || entry.second->lives.size() > detail::most_lives;
+  };
   if (std::any_of(tasks_.begin(), tasks_.end(), full)) forget();
 }
 
@@ -201,10 +213,11 @@ inline void Drainer::fetch(std::vector<DrainLane>& lanes, std::span<const TaskNa
     } while (room != 0 && heads[first] <= next && heads[first] != never);
   }
   all_read_ = room != 0;
-  fetch_texts(lanes);
+  fetch_texts(lanes, names);
 }
 
-inline void Drainer::fetch_texts(std::vector<DrainLane>& lanes) {
+/// Of the same sample as the rows.
+inline void Drainer::fetch_texts(std::vector<DrainLane>& lanes, std::span<const TaskNames> names) {
   texts_.clear();
   text_ends_.clear();
   std::size_t bytes = 0;
@@ -219,7 +232,9 @@ inline void Drainer::fetch_texts(std::vector<DrainLane>& lanes) {
       }
       if (texts.id == 0) ++batch_.torn;
       bytes += texts.request.size() + texts.response.size() + sizeof texts;
-      if (texts.id != 0) texts_.push_back(std::move(texts));
+      if (texts.id == 0) continue;
+      const Task* task = task_of(texts.task, lane.names, names);
+      if (task != nullptr && detail::keeps(task->options.keep, texts.id)) texts_.push_back(std::move(texts));
     }
     all_read_ = all_read_ && lane.texts_read;
     text_ends_.push_back(position);
@@ -305,7 +320,8 @@ inline void Drainer::prepare_assigned() {
       detail::Life& life = *part.life;
       if (batch_number_ - life.looked >= detail::unit_count_look) counts.look_again(task, life);
       const std::uint64_t* known = life.units.find(row.point);
-      if (known != nullptr ? *known != detail::UnitTable::asked : !UnitSample::has(row.point, life.level())) return;
+      if (known != nullptr && *known != detail::UnitTable::asked) return;
+      if (!UnitSample::has(row.point, life.level())) return;  // whether or not its outcome was drained before
       life.units.put(row.point, row.id);
       const std::optional<Interaction> early = early_outcome(row);
       claim_of_.emplace(row.id, claims_.size());
@@ -508,9 +524,7 @@ inline void Drainer::count_row(std::size_t at) {
   about.window->changed = true;
   if (about.watch == nullptr) return;
   about.watch->for_each(row.number, [&](const detail::WatchPart& part) {
-    part.evidence->counts.settle(CountedBy::request, part.arm, row, about.watch->epoch.frozen,
-                                 about.task->options.outcome_timeout_us);
-    part.evidence->changed = true;
+    settle(CountedBy::request, part, row, *about.watch, *about.task);
   });
 }
 
@@ -551,9 +565,18 @@ inline void Drainer::count_units(Delivery& to) {
 inline void Drainer::settle_unit(const UnitAsk& ask) {
   const Interaction& outcome = ask.row != no_row ? rows_[ask.row] : *ask.early;
   const Watch& watch = ask.row != no_row ? *about_rows_[ask.row].watch : *ask.watch;
-  ask.part.evidence->counts.settle(CountedBy::unit, ask.part.arm, outcome, watch.epoch.frozen,
-                                   ask.task->options.outcome_timeout_us);
-  ask.part.evidence->changed = true;
+  settle(CountedBy::unit, ask.part, outcome, watch, *ask.task);
+}
+
+/// What another server assigned is open there, and nothing here settles it.
+inline void Drainer::settle(CountedBy by, const detail::WatchPart& part, const Interaction& outcome, const Watch& watch,
+                            const Task& task) {
+  EvidenceCounts& counts = part.evidence->counts;
+  if (InteractionId::node(outcome.id) == record_->node)
+    counts.settle(by, part.arm, outcome, watch.epoch.frozen, task.options.outcome_timeout_us);
+  else
+    counts.settle_late(by, part.arm);
+  part.evidence->changed = true;
 }
 
 inline void Drainer::settle_units(Delivery& to) {
@@ -581,10 +604,26 @@ inline void Drainer::settle_units(Delivery& to) {
   }
 }
 
+/// Joins scores to interactions that were found before, so that they are counted. One whose interaction came between that
+/// look and this transaction waits like one whose interaction is still to come.
+inline std::vector<JoinedFeedback> Drainer::join_found(Delivery& to) {
+  std::vector<Feedback> asked;
+  std::vector<std::size_t> places;
+  for (std::size_t i = 0; i != feedback_.size(); ++i)
+    if (scored_.contains(feedback_[i].id)) {
+      asked.push_back(feedback_[i]);
+      places.push_back(i);
+    }
+  std::vector<JoinedFeedback> answers;
+  if (!asked.empty()) to.join(asked, answers);
+  std::vector<JoinedFeedback> joined(feedback_.size());
+  for (std::size_t i = 0; i != answers.size(); ++i) joined[places[i]] = answers[i];
+  return joined;
+}
+
 inline void Drainer::join_feedback(Delivery& to, TimeUs now_us) {
   const bool look = now_us >= look_waiting_us_;
-  std::vector<JoinedFeedback> joined;
-  if (!feedback_.empty()) to.join(feedback_, joined);
+  std::vector<JoinedFeedback> joined = join_found(to);
   std::vector<Feedback> early;
   std::vector<std::uint64_t> done;
   std::vector<UnitAsk> asks;
@@ -620,9 +659,7 @@ inline void Drainer::join_feedback(Delivery& to, TimeUs now_us) {
 /// A score that came after its outcome; what units it counts for is asked by the caller.
 inline void Drainer::count_score(const JoinedFeedback& joined, std::size_t at, std::vector<UnitAsk>& asks) {
   const Interaction& row = joined.interaction;
-  const auto known = scored_.find(row.id);
-  if (known == scored_.end()) return;  // it came between the look and the transaction: counted by its next look
-  const auto& [task, watch] = known->second;
+  const auto& [task, watch] = scored_.at(row.id);
   if (const auto window = task->windows.find({std::uint32_t{row.number}, window_of(row.at_us)});
       window != task->windows.end()) {
     if (joined.before == no_score)

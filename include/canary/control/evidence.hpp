@@ -62,7 +62,7 @@ struct Open {
   std::uint32_t minute = 0;  ///< since 1970
   CountedBy by = CountedBy::unit;
   Arm arm = Arm::baseline;
-  std::uint64_t count = 0;
+  std::int64_t count = 0;  ///< below 0: so many outcomes were drained before their assignments
   friend bool operator==(const Open&, const Open&) = default;
 };
 
@@ -81,13 +81,17 @@ class EvidenceCounts {
   [[nodiscard]] const std::vector<Open>& open() const noexcept { return open_; }
 
   void assign(CountedBy by, Arm arm, std::uint64_t id);
-  /// An outcome, unless its assignment was closed, or it comes later than `timeout_us` after it.
+  /// An outcome, unless its assignment was closed, or it comes later than `timeout_us` after it. Where nothing is open
+  /// its assignment is still to come: another thread's lane has it.
   void settle(CountedBy by, Arm arm, const Interaction& outcome, const Frozen& frozen, std::int64_t timeout_us);
+  /// An outcome whose assignment is not open here.
+  void settle_late(CountedBy by, Arm arm) noexcept { ++mine(by, arm).late; }
   /// A score that came after its outcome.
   void add_score(CountedBy by, Arm arm, const Interaction& scored) noexcept {
     ++mine(by, arm).score[score_bin(scored)];
   }
-  /// Closes what was assigned before the minute; true if there was anything.
+  /// Closes what was assigned before the minute; true if there was anything. Outcomes whose assignment never came, since
+  /// it was dropped, tell of it themselves.
   bool close_before(std::uint32_t minute);
   /// Adds another server's counts of the same epoch.
   void merge(const EvidenceCounts& other);
@@ -103,7 +107,7 @@ class EvidenceCounts {
   friend bool operator==(const EvidenceCounts&, const EvidenceCounts&) = default;
 
  private:
-  static constexpr std::uint64_t format = 0x65;  // whoever reads another kind's bytes shall notice
+  static constexpr std::uint64_t format = 0x66;  // whoever reads another kind's bytes shall notice
 
   [[nodiscard]] ArmCounts& mine(CountedBy by, Arm arm) noexcept {
     return arms_[static_cast<std::size_t>(by)][static_cast<std::size_t>(arm)];
@@ -124,6 +128,7 @@ class EvidenceCounts {
 
   std::array<std::array<ArmCounts, 2>, 2> arms_;
   std::vector<Open> open_;
+  std::uint32_t closed_before_ = 0;  // minute; what was assigned earlier is closed
 };
 
 /// Which units are counted: all of a young life, then every second, fourth and so on of those that come, so that a life
@@ -162,10 +167,12 @@ inline void ArmCounts::merge(const ArmCounts& other) {
 
 inline void EvidenceCounts::add_open(const Open& more) {
   const auto at = find_open(more);
-  if (at != open_.end() && same(*at, more))
-    at->count += more.count;
-  else
+  if (at == open_.end() || !same(*at, more)) {
     open_.insert(at, more);
+    return;
+  }
+  at->count += more.count;
+  if (at->count == 0) open_.erase(at);
 }
 
 inline void EvidenceCounts::assign(CountedBy by, Arm arm, std::uint64_t id) {
@@ -177,14 +184,12 @@ inline void EvidenceCounts::settle(CountedBy by, Arm arm, const Interaction& out
                                    std::int64_t timeout_us) {
   ArmCounts& counts = mine(by, arm);
   const std::int64_t assigned_us = InteractionId::time_us(outcome.id);
-  const Open wanted{minute_of(assigned_us), by, arm, 0};
-  const auto at = find_open(wanted);
-  const bool closed = at == open_.end() || !same(*at, wanted);
-  if (closed || outcome.at_us - assigned_us > timeout_us) {
+  const Open settled{minute_of(assigned_us), by, arm, -1};
+  if (settled.minute < closed_before_ || outcome.at_us - assigned_us > timeout_us) {
     ++counts.late;
     return;
   }
-  if (--at->count == 0) open_.erase(at);
+  add_open(settled);
   ++counts.settled;
   if (outcome.error != 0) ++counts.failed;
   if (outcome.score != no_score) ++counts.score[score_bin(outcome)];
@@ -202,12 +207,18 @@ inline bool EvidenceCounts::close_before(std::uint32_t minute) {
   auto at = open_.begin();
   for (; at != open_.end() && at->minute < minute; ++at) {
     ArmCounts& counts = mine(at->by, at->arm);
-    counts.missing += at->count;
-    counts.score[0] += at->count;
-    if (counts.latency.size() > 1) counts.latency.back() += at->count;
+    if (at->count < 0) {
+      counts.assigned += static_cast<std::uint64_t>(-at->count);
+      continue;
+    }
+    const auto count = static_cast<std::uint64_t>(at->count);
+    counts.missing += count;
+    counts.score[0] += count;
+    if (counts.latency.size() > 1) counts.latency.back() += count;
   }
   const bool any = at != open_.begin();
   open_.erase(open_.begin(), at);
+  if (any) closed_before_ = std::max(closed_before_, minute);
   return any;
 }
 
@@ -215,6 +226,7 @@ inline void EvidenceCounts::merge(const EvidenceCounts& other) {
   for (std::size_t by = 0; by != arms_.size(); ++by)
     for (std::size_t arm = 0; arm != arms_[by].size(); ++arm) arms_[by][arm].merge(other.arms_[by][arm]);
   for (const Open& each : other.open_) add_open(each);
+  closed_before_ = std::max(closed_before_, other.closed_before_);
 }
 
 inline std::string EvidenceCounts::bytes() const {
@@ -229,11 +241,12 @@ inline std::string EvidenceCounts::bytes() const {
       for (const std::uint64_t value : arm.cost) detail::put_number(out, value);
       for (const std::uint64_t value : arm.latency) detail::put_number(out, value);
     }
+  detail::put_number(out, closed_before_);
   detail::put_number(out, open_.size());
   for (const Open& each : open_) {
     detail::put_number(out, each.minute);
     detail::put_number(out, static_cast<std::uint64_t>(each.by) * 2 + static_cast<std::uint64_t>(each.arm));
-    detail::put_number(out, each.count);
+    detail::put_number(out, static_cast<std::uint64_t>(each.count));
   }
   return out;
 }
@@ -252,13 +265,14 @@ inline std::optional<EvidenceCounts> EvidenceCounts::parse(std::string_view byte
       for (std::uint64_t& value : arm.cost) value = in.take();
       for (std::uint64_t& value : arm.latency) value = in.take();
     }
+  counts.closed_before_ = static_cast<std::uint32_t>(in.take(0xFFFF'FFFF));
   for (std::uint64_t left = in.take(); left != 0 && !in.failed(); --left) {
     Open each;
     each.minute = static_cast<std::uint32_t>(in.take(0xFFFF'FFFF));
     const std::uint64_t which = in.take(3);
     each.by = static_cast<CountedBy>(which / 2);
     each.arm = static_cast<Arm>(which % 2);
-    each.count = in.take();
+    each.count = static_cast<std::int64_t>(in.take());
     if (!in.failed()) counts.add_open(each);
   }
   if (!in.done()) return {};

@@ -1,5 +1,5 @@
 // unit_table.hpp: which units a drainer knows, so that it asks the store about each once. Layer control.
-// Open addressing over 16 bytes a unit; the store has the truth, this only spares questions.
+// Open addressing over slots of 16 bytes, at most half of them used; the store has the truth, this only spares questions.
 #pragma once
 
 #include <cstddef>

@@ -135,10 +135,10 @@ class BasicRecorder {
   }
   [[nodiscard]] std::int64_t time() const noexcept { return now_us_.load(std::memory_order_relaxed); }
 
-  /// Lets it make interaction ids; once. Input: a number below InteractionId::nodes that no other recorder has, and a counter
-  /// that outlives the recorder, at least as high as any that this node had.
+  /// Lets it make interaction ids. Input: a number below InteractionId::nodes that no other recorder has, and a counter that
+  /// outlives the recorder, at least as high as any that this node had; the same counter at every call.
   void set_node(std::uint32_t node, Counter& cursor) noexcept {
-    cursor_ = &cursor;
+    if (cursor_ != &cursor) cursor_ = &cursor;     // of another node, perhaps, while threads read it
     node_.store(node, std::memory_order_release);  // (L9) pairs with (L10): whoever sees the node sees its counter
   }
 
@@ -268,7 +268,7 @@ class BasicRecorder {
     LaneType* lane = ready_lane(decision, now_us);
     if (lane == nullptr) return {decision.interaction(), drop(decision.record().task)};
     if (decision.interaction() == 0) decision.set_interaction(lane->next_id());
-    if (!outcome.request.empty() || !outcome.response.empty()) keep_texts(*lane, decision.interaction(), outcome);
+    if (!outcome.request.empty() || !outcome.response.empty()) keep_texts(*lane, decision, outcome);
     append(*lane, decision, detail::time_word(now_us, EntryKind::outcome, error_of(outcome)), mended(outcome));
     return {decision.interaction(), true};
   }
@@ -291,8 +291,10 @@ class BasicRecorder {
   }
 
   /// Before their entry, so that whoever finds it finds them.
-  void keep_texts(LaneType& lane, std::uint64_t id, const Outcome& outcome) noexcept {
-    if (lane.texts != nullptr && (id == 0 || !lane.texts->push(id, outcome.request, outcome.response)))
+  void keep_texts(LaneType& lane, const Decision& decision, const Outcome& outcome) noexcept {
+    const std::uint64_t id = decision.interaction();
+    const std::uint32_t task = decision.record().task;
+    if (lane.texts != nullptr && (id == 0 || !lane.texts->push(id, task, outcome.request, outcome.response)))
       lost_texts_.fetch_add(1, std::memory_order_relaxed);
   }
 

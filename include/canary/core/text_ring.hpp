@@ -1,5 +1,5 @@
 // text_ring.hpp: one thread's ring of request and response texts, beside its lane. Layer core.
-// Only where payloads are on. A frame is a check, the interaction's id, two sizes and the bytes, on 8-byte places; `written`
+// Only where payloads are on. A frame is a check, the interaction's id, two sizes, the task and the bytes, on 8-byte places; `written`
 // stands with the bytes, so that what it counts outlives the process like the lane does.
 #pragma once
 
@@ -19,6 +19,7 @@ namespace canary {
 /// Texts of an interaction, taken out of a ring.
 struct Texts {
   std::uint64_t id = 0;
+  std::uint32_t task = 0;  ///< its index in the router that decided
   std::string request;
   std::string response;
 };
@@ -38,14 +39,15 @@ class BasicTextRing {
 
   /// Keeps the texts of an interaction; false when there is no room for them.
   /// Cost    the copy, and a hash of what is copied.
-  [[nodiscard]] bool push(std::uint64_t id, std::string_view request, std::string_view response) noexcept {
+  [[nodiscard]] bool push(std::uint64_t id, std::uint32_t task, std::string_view request,
+                          std::string_view response) noexcept {
     const std::uint64_t size = mask_ + 1;
     if (request.size() > size || response.size() > size) return false;
     const std::uint64_t frame = frame_bytes(request.size(), response.size());
     // (T1) acquire: pairs with (T2). What the drainer read there, it read before this overwrites it.
     const std::uint64_t used = next_ - drained_.load(std::memory_order_acquire);
     if (used > size || frame > size - used) return false;  // more than there is: taken up again, and not released yet
-    Head head{0, id, static_cast<std::uint32_t>(request.size()), static_cast<std::uint32_t>(response.size())};
+    Head head{0, id, static_cast<std::uint32_t>(request.size()), static_cast<std::uint32_t>(response.size()), task, 0};
     head.check = check_of(next_, head, request, response);
     put(next_, {reinterpret_cast<const char*>(&head), sizeof head});
     put(next_ + sizeof head, request);
@@ -75,7 +77,10 @@ class BasicTextRing {
     texts.response.resize(head.response);
     get(position + sizeof head, texts.request.data(), head.request);
     get(position + sizeof head + head.request, texts.response.data(), head.response);
-    if (check_of(position, head, texts.request, texts.response) == head.check) texts.id = head.id;
+    if (check_of(position, head, texts.request, texts.response) == head.check) {
+      texts.id = head.id;
+      texts.task = head.task;
+    }
     position += frame;
     return true;
   }
@@ -92,16 +97,19 @@ class BasicTextRing {
     std::uint64_t id;
     std::uint32_t request;
     std::uint32_t response;
+    std::uint32_t task;
+    std::uint32_t zero;
   };
-  static_assert(sizeof(Head) == 24, "no padding: it is hashed");
+  static_assert(sizeof(Head) == 32, "no padding: frames lie on 8-byte places");
 
   [[nodiscard]] static constexpr std::uint64_t frame_bytes(std::uint64_t request, std::uint64_t response) noexcept {
     return (sizeof(Head) + request + response + 7) / 8 * 8;
   }
   [[nodiscard]] static std::uint64_t check_of(std::uint64_t position, const Head& head, std::string_view request,
                                               std::string_view response) noexcept {
+    const std::uint64_t tasks = head.task | std::uint64_t{head.zero} << 32;
     const std::uint64_t sizes = head.request | std::uint64_t{head.response} << 32;
-    return hash_bytes(response, hash_bytes(request, position ^ head.id * 3 ^ sizes * 5));
+    return hash_bytes(response, hash_bytes(request, position ^ head.id * 3 ^ sizes * 5 ^ tasks * 7));
   }
 
   void put(std::uint64_t position, std::string_view text) noexcept {
