@@ -467,6 +467,7 @@ TEMPLATE_TEST_CASE("interactions: counts are written over those of their own spo
     to.put({CountsKind::window, 2, 2, 101, 0, "2 2 101"});
     to.put({CountsKind::evidence, 1, 2, 100, 0, "evidence"});
     to.put({CountsKind::evidence, end, end, end, 0, std::string(100'000, '\xEE')});
+    to.put({CountsKind::drops, 1, 0, 100, 0, "drops"});
   });
   deliver(*one.kept, spool_b, [&](Delivery& to) {
     to.put({CountsKind::window, 1, 2, 100, 0, "of b"});
@@ -493,6 +494,9 @@ TEMPLATE_TEST_CASE("interactions: counts are written over those of their own spo
   CHECK(found({.kind = CountsKind::evidence, .task = 1}) == Rows{{CountsKind::evidence, 1, 2, 100, a, "evidence"}});
   CHECK((found({.kind = CountsKind::evidence, .from = end}) ==
          Rows{{CountsKind::evidence, end, end, end, a, std::string(100'000, '\xEE')}}));
+  CHECK(found({.kind = CountsKind::drops}) == Rows{{CountsKind::drops, 1, 0, 100, a, "drops"}});
+  CHECK(found({CountsKind::drops, 1, 0, 100, 100, a}) == Rows{{CountsKind::drops, 1, 0, 100, a, "drops"}});
+  CHECK(found({.kind = CountsKind::drops, .serial = b}).empty());
 
   deliver(*one.kept, spool_a, [&](Delivery& to) { to.put({CountsKind::window, 1, 2, 100, 0, "over it"}); });
   CHECK(found({.task = 1, .of = 2, .serial = a}) == Rows{{CountsKind::window, 1, 2, 100, a, "over it"}});
@@ -663,13 +667,18 @@ TEMPLATE_TEST_CASE("interactions: a spool that is folded leaves its counts to th
   deliver(*one.kept, spool_a, [&](Delivery& to) {
     to.put({CountsKind::window, 1, 2, 100, 0, "wa"});
     to.put({CountsKind::evidence, 1, 2, 100, 0, "ea"});
+    to.put({CountsKind::drops, 1, 0, 100, 0, "da"});
+    to.put({CountsKind::drops, 2, 0, 100, 0, "da2"});
   });
   deliver(*one.kept, spool_b, [&](Delivery& to) {
     to.put({CountsKind::window, 1, 2, 100, 0, "wb"});
     to.put({CountsKind::evidence, 1, 2, 101, 0, "eb"});
+    to.put({CountsKind::drops, 1, 0, 100, 0, "db"});
   });
   const auto merge = [](CountsKind kind, std::string_view ours, std::string_view theirs) {
-    return std::string{ours} + (ours.empty() ? "" : kind == CountsKind::window ? " w " : " e ") + std::string{theirs};
+    constexpr std::string_view words[] = {" w ", " e ", " d "};
+    std::string merged{ours};
+    return (merged += words[static_cast<std::size_t>(kind) - 1]) += theirs;
   };
   const SpoolRecord a = one.kept->claim(spool_a, 1);
   const SpoolRecord b = one.kept->claim(spool_b, 1);
@@ -690,6 +699,8 @@ TEMPLATE_TEST_CASE("interactions: a spool that is folded leaves its counts to th
   CHECK(one.kept->counts({}) == Rows{{CountsKind::window, 1, 2, 100, 0, "wa w wb"}});
   CHECK(sorted(one.kept->counts({.kind = CountsKind::evidence})) ==
         Rows{{CountsKind::evidence, 1, 2, 100, 0, "ea"}, {CountsKind::evidence, 1, 2, 101, 0, "eb"}});
+  CHECK(sorted(one.kept->counts({.kind = CountsKind::drops})) ==
+        Rows{{CountsKind::drops, 1, 0, 100, 0, "da d db"}, {CountsKind::drops, 2, 0, 100, 0, "da2"}});
 
   const SpoolRecord again = one.kept->claim(spool_b, 2);  // its node is free, its serial is not
   CHECK(again.serial > std::max(a.serial, b.serial));

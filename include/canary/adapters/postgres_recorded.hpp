@@ -6,6 +6,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <iterator>
 #include <limits>
 #include <map>
 #include <span>
@@ -126,10 +127,15 @@ inline constexpr const char* postgres_spool_names = "serial, spool, node, genera
 inline constexpr const char* postgres_counts_names = "kind, task, \"of\", \"at\", serial, bytes";
 
 [[nodiscard]] inline CountsRow read_counts_row(const PostgresRows& rows, int row) {
-  const auto kind = rows.binary<std::uint8_t>(row, 0);
-  if (kind != 1 && kind != 2) throw postgres_nonsense("counts of no known kind");
-  return {static_cast<CountsKind>(kind),      rows.binary<std::uint32_t>(row, 1), rows.binary<std::uint32_t>(row, 2),
-          rows.binary<std::uint32_t>(row, 3), rows.binary<std::uint32_t>(row, 4), std::string{rows.bytes(row, 5)}};
+  const auto kind = static_cast<CountsKind>(rows.binary<std::uint8_t>(row, 0));
+  if (std::find(std::begin(counts_kinds), std::end(counts_kinds), kind) == std::end(counts_kinds))
+    throw postgres_nonsense("counts of no known kind");
+  return {kind,
+          rows.binary<std::uint32_t>(row, 1),
+          rows.binary<std::uint32_t>(row, 2),
+          rows.binary<std::uint32_t>(row, 3),
+          rows.binary<std::uint32_t>(row, 4),
+          std::string{rows.bytes(row, 5)}};
 }
 
 /// Counts that are to be written, the last of a key, in the order of their keys.

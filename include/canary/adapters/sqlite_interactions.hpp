@@ -149,7 +149,7 @@ inline bool SqliteInteractions::fold(
     const SpoolRecord& spool, const std::function<std::string(CountsKind, std::string_view, std::string_view)>& merge) {
   return write_whole([&](SqliteConnection& db) {
     if (!is_current(db, spool)) return false;
-    for (const CountsKind kind : {CountsKind::window, CountsKind::evidence}) {
+    for (const CountsKind kind : counts_kinds) {
       for (CountsRow& row : read_counts(db, {.kind = kind, .serial = spool.serial})) {
         row.serial = 0;
         {

@@ -51,6 +51,8 @@ enum class CountsKind : std::uint8_t {
   drops = 3,     ///< entries of a task that were not recorded, one number by put_number(): `of` is 0, `at` the window
 };
 
+inline constexpr CountsKind counts_kinds[] = {CountsKind::window, CountsKind::evidence, CountsKind::drops};
+
 /// Counts of one spool.
 struct CountsRow {
   CountsKind kind = CountsKind::window;
