@@ -60,6 +60,14 @@ inline constexpr std::int16_t postgres_interaction_columns = 13;
 inline constexpr const char* postgres_interaction_names =
     "id, at_us, task, revision, point, number, reason, error, latency_us, score, tokens_in, tokens_out, cost_microusd";
 
+/// Those names, each of this table.
+[[nodiscard]] inline std::string postgres_columns_of(const char* table) {
+  std::string names = postgres_interaction_names;
+  for (std::size_t at = 0; at != std::string::npos; at = names.find(", ", at))
+    names.insert(at += at ? 2 : 0, std::string{table} + '.');
+  return names;
+}
+
 inline void put_interaction(PostgresCopy& copy, const Interaction& row) {
   const auto bigint = [&copy](std::uint64_t value) {
     copy.number(static_cast<std::int64_t>(std::min(value, std::uint64_t{std::numeric_limits<std::int64_t>::max()})));
