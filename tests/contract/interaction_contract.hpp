@@ -104,7 +104,8 @@ TEMPLATE_TEST_CASE("interactions: a delivery is in the store whole once it is co
   CHECK(after == SpoolRecord{spool_a, before.serial, before.node, before.generation + 1, start_us, {{0, 3}, {1, 5}}});
   deliver(*two.kept, spool_a, [&](Delivery& next) {
     CHECK(find(next, {unit}) == Bits{true});
-    CHECK(next.waiting(9) == std::vector<Feedback>{{99, start_us, 5}});
+    (void)next.add(rows_of({99}));
+    CHECK(ready(next) == std::vector<Feedback>{{99, start_us, 5}});
   });
 }
 
@@ -139,7 +140,8 @@ TEMPLATE_TEST_CASE("interactions: a delivery that is not committed leaves nothin
   CHECK(one.kept->counts({})[0].bytes == "before");
   deliver(*one.kept, spool_a, [&](Delivery& to) {
     CHECK(find(to, {unit}) == Bits{false});
-    CHECK(to.waiting(9) == std::vector<Feedback>{{98, 1, 5}});
+    (void)to.add(rows_of({98, 99}));
+    CHECK(ready(to) == std::vector<Feedback>{{98, 1, 5}});
   });
 }
 
@@ -424,32 +426,109 @@ TEMPLATE_TEST_CASE("interactions: many scores join at once, each its own interac
   for (const ReadRow& row : read_all(*one.kept)) REQUIRE(row.interaction.score == row.interaction.id * 10);
 }
 
-TEMPLATE_TEST_CASE("interactions: scores wait for their interaction, the oldest first", "[contract][interactions]",
-                   CANARY_STORE_PLACE) {
+TEMPLATE_TEST_CASE("interactions: scores wait for their interaction, and are given when it is there, the oldest first",
+                   "[contract][interactions]", CANARY_STORE_PLACE) {
   TestType place;
   const Opened one{place.open()};
   const Feedback oldest{largest, 10, canary::score_one};
   const Feedback middle{5, 20, 0};
   const Feedback newest{1, 30, 7};
+  const Feedback of_none{3, 15, 7};
   deliver(*one.kept, spool_a, [&](Delivery& to) {
-    CHECK(to.waiting(9).empty());
+    CHECK(ready(to).empty());
     to.put_waiting(std::vector<Feedback>{newest, oldest});
-    to.put_waiting(std::vector<Feedback>{middle, {1, 5, 8}});  // the first of an id stays
-    CHECK(to.waiting(9) == std::vector<Feedback>{oldest, middle, newest});
+    to.put_waiting(std::vector<Feedback>{middle, {1, 5, 8}, of_none});  // the first of an id stays
+    CHECK(ready(to).empty());
+    (void)to.add(rows_of({1, 2, 5}));
+    CHECK(ready(to) == std::vector<Feedback>{middle, newest});
   });
   deliver(*one.kept, spool_b, [&](Delivery& to) {
     to.put_waiting(std::vector<Feedback>{{5, 1, 1}});
-    CHECK(to.waiting(2) == std::vector<Feedback>{oldest, middle});
-    CHECK(to.waiting(0).empty());
+    CHECK(ready(to) == std::vector<Feedback>{middle, newest});
+    (void)to.add(rows_of({largest}));
+    CHECK(ready(to) == std::vector<Feedback>{oldest, middle, newest});
+    CHECK(ready(to, 2) == std::vector<Feedback>{oldest, middle});
     to.drop_waiting(Ids{largest, 4'711});
-    CHECK(to.waiting(9) == std::vector<Feedback>{middle, newest});
+    CHECK(ready(to) == std::vector<Feedback>{middle, newest});
   });
   deliver(*one.kept, spool_a, [&](Delivery& to) {
-    CHECK(to.waiting(9) == std::vector<Feedback>{middle, newest});
+    CHECK(ready(to) == std::vector<Feedback>{middle, newest});
     to.drop_waiting(Ids{1, 5});
+    CHECK(ready(to).empty());
     to.put_waiting(std::vector<Feedback>{newest});
-    CHECK(to.waiting(9) == std::vector<Feedback>{newest});
+    CHECK(ready(to) == std::vector<Feedback>{newest});
   });
+}
+
+TEMPLATE_TEST_CASE(
+    "interactions: however many scores wait for nobody, a look is short, and the next one goes on from there",
+    "[contract][interactions]", CANARY_STORE_PLACE) {
+  TestType place;
+  const Opened one{place.open()};
+  constexpr std::size_t at_once = Delivery::waiting_at_once;
+  constexpr std::size_t count = at_once + 1'000;
+  std::vector<Feedback> list;  // pairs of one time
+  for (std::size_t i = 0; i != count; ++i) list.push_back({count - i, static_cast<TimeUs>(i / 2), 7});
+  std::sort(list.begin(), list.end(),
+            [](const auto& a, const auto& b) { return std::tie(a.at_us, a.id) < std::tie(b.at_us, b.id); });
+  const std::vector<Feedback> wanted{list[0], list[7], list[at_once - 1], list[at_once], list[count - 1]};
+  deliver(*one.kept, spool_a, [&](Delivery& to) {
+    Ids ids;
+    for (const Feedback& each : wanted) ids.push_back(each.id);
+    (void)to.add(rows_of(ids));
+    std::shuffle(list.begin(), list.end(), std::mt19937{4});
+    to.put_waiting(list);
+  });
+  deliver(*one.kept, spool_b, [&](Delivery& to) {
+    using Rows = std::vector<Feedback>;
+    WaitingPlace from;
+    Rows rows;
+    CHECK(to.waiting(from, 9, rows) == at_once);
+    CHECK(rows == Rows{wanted[0], wanted[1], wanted[2]});
+    CHECK(from == WaitingPlace{wanted[2].at_us, wanted[2].id});
+    CHECK(to.waiting(from, 9, rows) == count - at_once);
+    CHECK(rows == Rows{wanted[3], wanted[4]});
+    CHECK(from == WaitingPlace{});
+    CHECK(to.waiting(from, 2, rows) == 8);
+    CHECK(rows == Rows{wanted[0], wanted[1]});
+    CHECK(from == WaitingPlace{wanted[1].at_us, wanted[1].id});
+    CHECK(to.waiting(from, 2, rows) == at_once - 7);
+    CHECK(rows == Rows{wanted[2], wanted[3]});
+    CHECK(to.waiting(from, 1, rows) == count - at_once - 1);
+    CHECK(rows == Rows{wanted[4]});
+    CHECK(from == WaitingPlace{});
+  });
+}
+
+TEMPLATE_TEST_CASE("interactions: scores that waited for too long go, the oldest first, and are counted",
+                   "[contract][interactions]", CANARY_STORE_PLACE) {
+  TestType place;
+  const Opened one{place.open()};
+  constexpr std::size_t at_once = Delivery::waiting_at_once;
+  constexpr std::size_t count = at_once + 10;
+  std::vector<Feedback> rows;
+  for (std::size_t i = 1; i <= count; ++i) rows.push_back({i, start_us + static_cast<TimeUs>(i), 7});
+  deliver(*one.kept, spool_a, [&](Delivery& to) {
+    CHECK(to.drop_waiting_before(start_us) == 0);
+    to.put_waiting(rows);
+    (void)to.add(rows_of({1, count - 2, count}));
+    CHECK(to.drop_waiting_before(start_us + 1) == 0);
+    CHECK(to.drop_waiting_before(start_us + 2) == 1);
+    CHECK(ready(to) == std::vector<Feedback>{});
+  });
+  deliver(*one.kept, spool_b, [&](Delivery& to) {
+    const TimeUs line_us = start_us + static_cast<TimeUs>(count) - 1;
+    CHECK(to.drop_waiting_before(line_us) == at_once);  // in parts
+    CHECK(ready(to) == std::vector<Feedback>{rows[count - 3], rows[count - 1]});
+    CHECK(to.drop_waiting_before(line_us) == count - 3 - at_once);
+    CHECK(to.drop_waiting_before(line_us) == 0);
+    CHECK(ready(to) == std::vector<Feedback>{rows[count - 1]});
+  });
+  {
+    const auto delivery = one.kept->begin(one.kept->claim(spool_a, 1));
+    CHECK(delivery->drop_waiting_before(largest) == 2);  // but not committed
+  }
+  deliver(*one.kept, spool_a, [&](Delivery& to) { CHECK(ready(to) == std::vector<Feedback>{rows[count - 1]}); });
 }
 
 TEMPLATE_TEST_CASE("interactions: counts are written over those of their own spool, and read by what they are of",
@@ -467,6 +546,7 @@ TEMPLATE_TEST_CASE("interactions: counts are written over those of their own spo
     to.put({CountsKind::window, 2, 2, 101, 0, "2 2 101"});
     to.put({CountsKind::evidence, 1, 2, 100, 0, "evidence"});
     to.put({CountsKind::evidence, end, end, end, 0, std::string(100'000, '\xEE')});
+    to.put({CountsKind::drops, 1, 0, 100, 0, "drops"});
   });
   deliver(*one.kept, spool_b, [&](Delivery& to) {
     to.put({CountsKind::window, 1, 2, 100, 0, "of b"});
@@ -493,6 +573,9 @@ TEMPLATE_TEST_CASE("interactions: counts are written over those of their own spo
   CHECK(found({.kind = CountsKind::evidence, .task = 1}) == Rows{{CountsKind::evidence, 1, 2, 100, a, "evidence"}});
   CHECK((found({.kind = CountsKind::evidence, .from = end}) ==
          Rows{{CountsKind::evidence, end, end, end, a, std::string(100'000, '\xEE')}}));
+  CHECK(found({.kind = CountsKind::drops}) == Rows{{CountsKind::drops, 1, 0, 100, a, "drops"}});
+  CHECK(found({CountsKind::drops, 1, 0, 100, 100, a}) == Rows{{CountsKind::drops, 1, 0, 100, a, "drops"}});
+  CHECK(found({.kind = CountsKind::drops, .serial = b}).empty());
 
   deliver(*one.kept, spool_a, [&](Delivery& to) { to.put({CountsKind::window, 1, 2, 100, 0, "over it"}); });
   CHECK(found({.task = 1, .of = 2, .serial = a}) == Rows{{CountsKind::window, 1, 2, 100, a, "over it"}});
@@ -571,6 +654,32 @@ TEMPLATE_TEST_CASE("interactions: read goes through many, in both directions, an
     for (const ReadRow& row : with_texts) REQUIRE(row.request == std::to_string(row.interaction.id));
     CHECK(read_ids(*one.kept, {.most = 10'000, .newest_first = newest_first}).size() == 10'000);
   }
+}
+
+TEMPLATE_TEST_CASE("interactions: find gives those that there are", "[contract][interactions]", CANARY_STORE_PLACE) {
+  TestType place;
+  const Opened one{place.open()};
+  constexpr std::uint64_t count = 20'011;  // no multiple of whatever goes at once
+  Ids there;
+  Ids asked;
+  for (std::uint64_t i = 1; i <= count; ++i) {
+    asked.push_back(id_at(start_us, i));
+    if (i % 3 == 0) there.push_back(asked.back());
+  }
+  const std::uint64_t next_day = id_at(start_us + 86'400'000'000);
+  CHECK(found(*one.kept, asked).empty());
+  deliver(*one.kept, spool_a, [&](Delivery& to) {
+    (void)to.add(rows_of(there));
+    (void)to.add(rows_of({1, next_day, largest}));
+  });
+  std::shuffle(asked.begin(), asked.end(), std::mt19937{6});
+  CHECK((found(*one.kept, asked) == there));
+  CHECK(found(*one.kept, {}).empty());
+  CHECK(found(*one.kept, {largest, next_day, 2, 1}) == Ids{1, next_day, largest});
+  CHECK(found(*one.kept, {0, largest + 1, std::numeric_limits<std::uint64_t>::max()}).empty());
+  one.kept->find(Ids{next_day}, [&](const Interaction& row) { CHECK(row == row_of(next_day)); });
+  CHECK_THROWS_AS(one.kept->find(Ids{1}, [](const Interaction&) { throw std::string{"mine"}; }), std::string);
+  CHECK(found(*one.kept, {1}) == Ids{1});
 }
 
 TEMPLATE_TEST_CASE("interactions: others write while somebody reads", "[contract][interactions]", CANARY_STORE_PLACE) {
@@ -656,6 +765,38 @@ TEMPLATE_TEST_CASE("interactions: what is older goes, however many that took the
   CHECK(read_ids(*one.kept, {.from = first + slow}).empty());
 }
 
+TEMPLATE_TEST_CASE("interactions: units of lives that are over go in parts, and no others", "[contract][interactions]",
+                   CANARY_STORE_PLACE) {
+  TestType place;
+  const Opened one{place.open()};
+  std::vector<UnitKey> over;
+  std::vector<UnitKey> kept;
+  for (std::uint32_t i = 0; i != 12'345; ++i) over.push_back({3, i % 2 == 0 ? 5u : 8u, i, i + 1, i % 3 == 0});
+  for (std::uint32_t i = 0; i != 50; ++i)
+    for (const auto& [task, life] : {std::pair{3u, 4u}, {3u, 7u}, {3u, 10u}, {2u, 5u}, {4u, 5u}, {3u, 0xFFFF'FFFFu}})
+      kept.push_back({task, life, i, i + 1, false});
+  deliver(*one.kept, spool_a, [&](Delivery& to) {
+    (void)claim(to, over);
+    (void)claim(to, kept);
+  });
+  const std::vector<std::uint32_t> living{7, 4, 99};
+  CHECK(one.kept->forget_units(9, 100, living));
+  CHECK(one.kept->forget_units(3, 4, living));
+  CHECK(one.kept->forget_units(3, 4, {}) == true);
+  deliver(*one.kept, spool_a, [&](Delivery& to) { CHECK((claim(to, {{3, 4, 0, 1, false}}) == Bits{true})); });
+  int parts = 1;
+  for (; parts != 1'000 && !one.kept->forget_units(3, 9, living); ++parts) {
+  }
+  CHECK(parts <= 2);
+  deliver(*one.kept, spool_b, [&](Delivery& to) {
+    CHECK((find(to, over) == Bits(over.size(), false)));
+    std::erase_if(kept, [](const UnitKey& unit) { return unit.task == 3 && unit.life == 4; });
+    CHECK((find(to, kept) == Bits(kept.size(), true)));
+    CHECK(find(to, {{3, 4, 0, 1, false}}) == Bits{true});
+    CHECK(claim(to, {over[0]}) == Bits{true});  // the key is free
+  });
+}
+
 TEMPLATE_TEST_CASE("interactions: a spool that is folded leaves its counts to the store, and is forgotten",
                    "[contract][interactions]", CANARY_STORE_PLACE) {
   TestType place;
@@ -663,13 +804,18 @@ TEMPLATE_TEST_CASE("interactions: a spool that is folded leaves its counts to th
   deliver(*one.kept, spool_a, [&](Delivery& to) {
     to.put({CountsKind::window, 1, 2, 100, 0, "wa"});
     to.put({CountsKind::evidence, 1, 2, 100, 0, "ea"});
+    to.put({CountsKind::drops, 1, 0, 100, 0, "da"});
+    to.put({CountsKind::drops, 2, 0, 100, 0, "da2"});
   });
   deliver(*one.kept, spool_b, [&](Delivery& to) {
     to.put({CountsKind::window, 1, 2, 100, 0, "wb"});
     to.put({CountsKind::evidence, 1, 2, 101, 0, "eb"});
+    to.put({CountsKind::drops, 1, 0, 100, 0, "db"});
   });
   const auto merge = [](CountsKind kind, std::string_view ours, std::string_view theirs) {
-    return std::string{ours} + (ours.empty() ? "" : kind == CountsKind::window ? " w " : " e ") + std::string{theirs};
+    constexpr std::string_view words[] = {" w ", " e ", " d "};
+    std::string merged{ours};
+    return (merged += words[static_cast<std::size_t>(kind) - 1]) += theirs;
   };
   const SpoolRecord a = one.kept->claim(spool_a, 1);
   const SpoolRecord b = one.kept->claim(spool_b, 1);
@@ -690,6 +836,8 @@ TEMPLATE_TEST_CASE("interactions: a spool that is folded leaves its counts to th
   CHECK(one.kept->counts({}) == Rows{{CountsKind::window, 1, 2, 100, 0, "wa w wb"}});
   CHECK(sorted(one.kept->counts({.kind = CountsKind::evidence})) ==
         Rows{{CountsKind::evidence, 1, 2, 100, 0, "ea"}, {CountsKind::evidence, 1, 2, 101, 0, "eb"}});
+  CHECK(sorted(one.kept->counts({.kind = CountsKind::drops})) ==
+        Rows{{CountsKind::drops, 1, 0, 100, 0, "da d db"}, {CountsKind::drops, 2, 0, 100, 0, "da2"}});
 
   const SpoolRecord again = one.kept->claim(spool_b, 2);  // its node is free, its serial is not
   CHECK(again.serial > std::max(a.serial, b.serial));
@@ -818,7 +966,8 @@ TEMPLATE_TEST_CASE("interactions: a restore keeps what was recorded and drops wh
   CHECK(after == before);
   deliver(*one.kept, spool_a, [&](Delivery& to) {
     CHECK(find(to, {unit}) == Bits{false});
-    CHECK(to.waiting(9).empty());
+    (void)to.add(rows_of({99}));
+    CHECK(ready(to).empty());
   });
 }
 

@@ -35,6 +35,7 @@ using canary::Payload;
 using canary::SpoolRecord;
 using canary::TimeUs;
 using canary::UnitKey;
+using canary::WaitingPlace;
 using Ids = std::vector<std::uint64_t>;
 using Bits = std::vector<bool>;
 using Lanes = std::vector<LanePosition>;
@@ -135,6 +136,18 @@ inline Bits find(Delivery& to, const std::vector<UnitKey>& units) {
   Bits counted;
   to.find_units(units, counted);
   return counted;
+}
+/// Scores that wait and can be joined, from the beginning of the list.
+inline std::vector<Feedback> ready(Delivery& to, std::size_t most = 9) {
+  canary::WaitingPlace from;
+  std::vector<Feedback> rows;
+  (void)to.waiting(from, most, rows);
+  return rows;
+}
+inline Ids found(InteractionStore& kept, const Ids& ids) {
+  Ids there;
+  kept.find(ids, [&](const Interaction& row) { there.push_back(row.id); });
+  return sorted(there);
 }
 inline std::vector<JoinedFeedback> join(Delivery& to, const std::vector<Feedback>& rows) {
   std::vector<JoinedFeedback> joined;

@@ -1,7 +1,9 @@
 // Histograms, windows and evidence: counts that add up, and bytes that nobody needs to trust.
 #include <algorithm>
 #include <cmath>
+#include <cstddef>
 #include <cstdint>
+#include <iterator>
 #include <limits>
 #include <random>
 #include <string>
@@ -12,6 +14,7 @@
 #include "canary/control/epoch.hpp"
 #include "canary/control/evidence.hpp"
 #include "canary/control/histogram.hpp"
+#include "canary/control/merge_counts.hpp"
 #include "canary/control/window.hpp"
 
 using namespace canary;
@@ -211,6 +214,39 @@ TEST_CASE("evidence: a thousand shards add up to the whole, what is open include
     sum.merge(*parsed);
   }
   CHECK(sum == whole);
+}
+
+TEST_CASE("merge_counts: each kind adds up by its own rule, and bytes of another are refused", "[control]") {
+  const auto refused = [](CountsKind kind, const std::string& ours, const std::string& theirs) {
+    try {
+      (void)merge_counts(kind, ours, theirs);
+    } catch (const StoreError& error) {
+      return error.code == StoreErrc::corrupt;
+    }
+    return false;
+  };
+  WindowCounts window;
+  window.count = 300;
+  EvidenceCounts evidence{2};
+  evidence.assign(CountedBy::unit, Arm::candidate, InteractionId::first_at(1'800'000'000'000'000));
+  std::string drops;
+  detail::put_number(drops, 300);
+  CHECK(WindowCounts::parse(merge_counts(CountsKind::window, window.bytes(), window.bytes()))->count == 600);
+  const auto twice = EvidenceCounts::parse(merge_counts(CountsKind::evidence, evidence.bytes(), evidence.bytes()));
+  CHECK(twice->of(CountedBy::unit, Arm::candidate).assigned == 2);
+  CHECK(twice->open().size() == 1);
+  std::string sum;
+  detail::put_number(sum, 600);
+  CHECK(merge_counts(CountsKind::drops, drops, drops) == sum);
+  const std::string bytes[] = {window.bytes(), evidence.bytes(), drops};
+  for (const CountsKind kind : counts_kinds)
+    for (std::size_t i = 0; i != std::size(bytes); ++i) {
+      const std::string& own = bytes[static_cast<std::size_t>(kind) - 1];
+      if (bytes[i] == own) continue;
+      CHECK(refused(kind, own, bytes[i]));
+      CHECK(refused(kind, bytes[i], own));
+      CHECK(refused(kind, own, ""));
+    }
 }
 
 TEST_CASE("unit sample: each halving keeps half of what the one before kept, whatever the version's share",

@@ -35,6 +35,7 @@ class Fragile final : public InteractionStore {
   Fault fault = Fault::none;
   int begun = 0;
   std::function<void()> before_begin;  ///< called once
+  int looked_up = 0;                   ///< calls that read interactions
 
   SpoolRecord claim(std::string_view spool, TimeUs now_us) override { return store_->claim(spool, now_us); }
   std::vector<SpoolRecord> spools() override { return store_->spools(); }
@@ -48,9 +49,17 @@ class Fragile final : public InteractionStore {
   std::vector<CountsRow> counts(const CountsFilter& filter) override { return store_->counts(filter); }
   void read(const InteractionFilter& filter,
             const std::function<bool(const Interaction&, const Payload&)>& take) override {
+    ++looked_up;
     store_->read(filter, take);
   }
+  void find(std::span<const std::uint64_t> ids, const std::function<void(const Interaction&)>& take) override {
+    ++looked_up;
+    store_->find(ids, take);
+  }
   bool forget_before(TimeUs time_us) override { return store_->forget_before(time_us); }
+  bool forget_units(std::uint32_t task, std::uint32_t to, std::span<const std::uint32_t> living) override {
+    return store_->forget_units(task, to, living);
+  }
 
  private:
   std::unique_ptr<InteractionStore> store_;
@@ -77,8 +86,11 @@ class FragileDelivery final : public Delivery {
     delivery_->join(rows, joined);
   }
   void put_waiting(std::span<const Feedback> rows) override { delivery_->put_waiting(rows); }
-  std::vector<Feedback> waiting(std::size_t most) override { return delivery_->waiting(most); }
+  std::size_t waiting(WaitingPlace& from, std::size_t most, std::vector<Feedback>& ready) override {
+    return delivery_->waiting(from, most, ready);
+  }
   void drop_waiting(std::span<const std::uint64_t> ids) override { delivery_->drop_waiting(ids); }
+  std::size_t drop_waiting_before(TimeUs time_us) override { return delivery_->drop_waiting_before(time_us); }
   void put(const CountsRow& row) override { delivery_->put(row); }
   void commit(std::span<const LanePosition> lanes, TimeUs now_us) override {
     const Fragile::Fault fault = std::exchange(fault_, Fragile::Fault::none);
@@ -434,6 +446,73 @@ TEST_CASE("drainer: what a silent spool left open is closed by another, once", "
   CHECK(world.evidence().of(CountedBy::unit, candidate).settled == 1);
 }
 
+TEST_CASE("drainer: a spool that is silent for a week is folded, once nothing of it is open", "[control][drainer]") {
+  World world;
+  constexpr TimeUs day = 24 * 60 * minute;
+  world.request(8, 1);
+  world.lanes[0].push(world.entry(EntryKind::assigned, world.id(), 9, 1));
+  world.drainer->count_drops("checks", 5);
+  world.drain_all();
+  const SpoolRecord before = *world.drainer->record();
+  std::vector<DrainLane> none;
+  Drainer other{world.store, std::string(32, 'b'), world.options};
+  const auto look = [&](TimeUs now_us) {
+    (void)other.contact(none, world.now);
+    other.close_silent(now_us);
+    return world.store.spools().size();
+  };
+  world.options.task = [](std::string_view) { return DrainTask{1, 10 * day}; };
+  Drainer patient{world.store, std::string(32, 'c'), world.options};
+  (void)patient.contact(none, world.now);
+  patient.close_silent(world.now + 9 * day);
+  CHECK(world.store.claim(world.spool, world.now) == before);  // an outcome may still come
+  const std::size_t spools = world.store.spools().size();
+  CHECK(look(world.now + 6 * day) == spools + 1);  // closes what is open
+  CHECK(look(world.now + 7 * day) == spools + 1);
+  CHECK(look(world.now + 7 * day + minute) == 1);  // its own
+  CHECK(world.store.counts({.serial = 0}).size() == 1);
+  CHECK(world.store.counts({}).size() == 1);
+  CHECK(world.window(1).count == 1);
+  CHECK(world.evidence().of(CountedBy::unit, candidate).assigned == 2);
+  CHECK(world.evidence().of(CountedBy::unit, candidate).missing == 1);
+  const auto drops = [&] {
+    std::uint64_t sum = 0;
+    for (const CountsRow& row : world.store.counts({.kind = CountsKind::drops}))
+      sum += detail::NumberReader{row.bytes}.take();
+    return sum;
+  };
+  CHECK(drops() == 5);
+
+  world.request(10, 1);  // it was not gone: it goes on under another serial
+  world.drainer->count_drops("checks", 2);
+  world.drain_all();
+  CHECK(world.drainer->record()->serial > before.serial);
+  CHECK(world.rows().size() == 2);
+  CHECK(world.window(1).count == 2);
+  CHECK(world.evidence().of(CountedBy::unit, candidate).assigned == 3);
+  CHECK(drops() == 7);
+}
+
+TEST_CASE("drainer: a spool without entries shows once a day that it is there, and is not folded",
+          "[control][drainer]") {
+  World world;
+  world.request(8, 1);
+  world.drain_all();
+  const SpoolRecord before = *world.drainer->record();
+  Drainer other{world.store, std::string(32, 'b'), world.options};
+  std::vector<DrainLane> none;
+  for (int hour = 1; hour <= 24 * 10; ++hour) {
+    world.now += 60 * minute;
+    world.drain_all();
+    (void)other.contact(none, world.now);
+    if (hour % 24 == 0) other.close_silent(world.now);
+  }
+  const SpoolRecord after = world.store.claim(world.spool, world.now);
+  CHECK(after.serial == before.serial);
+  CHECK(after.generation - before.generation < 12);
+  CHECK(after.lanes == before.lanes);
+}
+
 TEST_CASE("drainer: forced and fallback decisions, and those without an id, are rows but no evidence",
           "[control][drainer]") {
   World world;
@@ -576,6 +655,64 @@ TEST_CASE("drainer: a score whose interaction comes between the look and the tra
   std::uint64_t scored = 0;
   for (const std::uint64_t bin : world.evidence().of(CountedBy::unit, candidate).score) scored += bin;
   CHECK(scored == 1);
+}
+
+TEST_CASE("drainer: scores that wait for nobody keep none waiting behind them, and go after a day",
+          "[control][drainer]") {
+  World world;
+  constexpr std::uint64_t hopeless = 1'500;
+  const auto score = [&](std::uint64_t id) {
+    Entry entry = world.entry(EntryKind::feedback, id, 0, 0);
+    entry.score = 500'000'000;
+    REQUIRE(world.lanes[1].push(entry));
+  };
+  for (std::uint64_t i = 0; i != hopeless; ++i) {
+    score(world.id());
+    if (i % 64 == 0) world.drain_all();
+  }
+  world.drain_all();
+  world.now += second;
+  const std::uint64_t early = world.id();
+  score(early);
+  world.drain_all();
+  world.now += minute;
+  world.drain_all();
+  world.lanes[0].push(world.entry(EntryKind::outcome, early, 5, 1));
+  world.drain_all();
+  world.now += minute;
+  world.drain_all();
+  world.drain_all();
+  REQUIRE(world.rows().size() == 1);
+  CHECK(world.rows()[0].score == 500'000'000);
+  CHECK(world.window(1).scored == 1);
+  CHECK(world.drainer->totals().feedback_refused == 0);
+  world.now += 24 * 60 * minute;
+  world.drain_all();
+  CHECK(world.drainer->totals().feedback_refused == hopeless);
+  const int begun = world.store.begun;
+  for (int i = 0; i != 5; ++i) {
+    world.now += minute;
+    world.drain_all();
+  }
+  CHECK(world.store.begun <= begun + 1);  // a last look
+}
+
+TEST_CASE("drainer: however many scores a batch has, their interactions are looked up at once", "[control][drainer]") {
+  World world{1'000};
+  std::vector<std::uint64_t> ids;
+  for (int i = 0; i != 100; ++i) ids.push_back(world.request(static_cast<Point>(i), 1));
+  world.drain_all();
+  for (const std::uint64_t id : ids) {
+    Entry entry = world.entry(EntryKind::feedback, id, 0, 0);
+    entry.score = score_one;
+    world.lanes[1].push(entry);
+    world.lanes[0].push(entry);
+  }
+  const int looked_up = world.store.looked_up;
+  world.drain_all();
+  CHECK(world.store.looked_up == looked_up + 1);
+  CHECK(world.window(1).scored == 100);
+  CHECK(world.drainer->totals().feedback_refused == 100);
 }
 
 TEST_CASE("drainer: torn entries are dropped and counted, those around them are not", "[control][drainer]") {

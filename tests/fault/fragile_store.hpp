@@ -84,8 +84,11 @@ class FragileStore final : public Store {
     }
     void join(std::span<const Feedback> rows, std::vector<JoinedFeedback>& joined) override { up().join(rows, joined); }
     void put_waiting(std::span<const Feedback> rows) override { up().put_waiting(rows); }
-    std::vector<Feedback> waiting(std::size_t most) override { return up().waiting(most); }
+    std::size_t waiting(WaitingPlace& from, std::size_t most, std::vector<Feedback>& ready) override {
+      return up().waiting(from, most, ready);
+    }
     void drop_waiting(std::span<const std::uint64_t> ids) override { up().drop_waiting(ids); }
+    std::size_t drop_waiting_before(TimeUs time_us) override { return up().drop_waiting_before(time_us); }
     void put(const CountsRow& row) override { up().put(row); }
     void commit(std::span<const LanePosition> lanes, TimeUs now_us) override {
       Delivery& real = up();
@@ -125,7 +128,13 @@ class FragileStore final : public Store {
               const std::function<bool(const Interaction&, const Payload&)>& take) override {
       up().read(filter, take);
     }
+    void find(std::span<const std::uint64_t> ids, const std::function<void(const Interaction&)>& take) override {
+      up().find(ids, take);
+    }
     bool forget_before(TimeUs time_us) override { return up().forget_before(time_us); }
+    bool forget_units(std::uint32_t task, std::uint32_t to, std::span<const std::uint32_t> living) override {
+      return up().forget_units(task, to, living);
+    }
 
    private:
     InteractionStore& up() {

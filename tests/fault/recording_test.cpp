@@ -26,6 +26,7 @@
 #include <catch2/catch_test_macros.hpp>
 
 #include "../core/history.hpp"
+#include "canary/control/merge_counts.hpp"
 #include "canary/control/registry.hpp"
 #include "canary/engine.hpp"
 #include "fragile_store.hpp"
@@ -368,17 +369,7 @@ TEST_CASE("recording: an engine whose spool the store was told to forget goes on
   const std::unique_ptr<InteractionStore> kept_there = world.shared->store.interactions();
   const auto own = [&] { return kept_there->spools().front(); };
   const std::uint32_t node = own().node;
-  while (!kept_there->fold(own(), [](CountsKind kind, std::string_view ours, std::string_view theirs) {
-    if (kind == CountsKind::drops) {
-      std::string sum;
-      detail::put_number(sum, detail::NumberReader{ours}.take() + detail::NumberReader{theirs}.take());
-      return sum;
-    }
-    WindowCounts sum = *WindowCounts::parse(ours);
-    sum.merge(*WindowCounts::parse(theirs));
-    return sum.bytes();
-  }))
-    std::this_thread::yield();
+  while (!kept_there->fold(own(), merge_counts)) std::this_thread::yield();
   CHECK(kept_there->claim(std::string(32, 'a'), 1).node == node);  // somebody else has it now
   CHECK(engine->flush(long_enough));
   for (std::uint64_t id = 0; id == 0 || InteractionId::node(id) == node;) {  // within a tick

@@ -1,15 +1,12 @@
 #include "command_spool.hpp"
 
-#include <cstdint>
 #include <exception>
-#include <optional>
 #include <random>
 #include <string_view>
 #include <utility>
 
-#include "canary/control/evidence.hpp"
+#include "canary/control/merge_counts.hpp"
 #include "canary/control/registry.hpp"
-#include "canary/control/window.hpp"
 #include "output.hpp"
 
 namespace canary::cli {
@@ -25,20 +22,6 @@ std::string fresh_id() {
   std::string id{mark};
   while (id.size() != 32) id += digits[random() % 16];
   return id;
-}
-
-template <class Counts>
-std::string merged(std::string_view ours, std::string_view theirs) {
-  std::optional<Counts> sum = Counts::parse(ours);
-  const std::optional<Counts> more = Counts::parse(theirs);
-  if (!sum || !more)
-    throw StoreError{StoreErrc::corrupt, "counts that make no sense", "restore a backup: canary store restore"};
-  sum->merge(*more);
-  return sum->bytes();
-}
-
-std::string merge(CountsKind kind, std::string_view ours, std::string_view theirs) {
-  return kind == CountsKind::window ? merged<WindowCounts>(ours, theirs) : merged<EvidenceCounts>(ours, theirs);
 }
 
 }  // namespace
@@ -84,7 +67,7 @@ void CommandSpool::close() noexcept {
   try {
     for (int attempt = 0; attempt != 3; ++attempt) {
       record_ = store_.claim(id_, Registry::system_time());
-      if (store_.fold(record_, merge)) return;
+      if (store_.fold(record_, merge_counts)) return;
     }
   } catch (const std::exception&) {
     // What it counted counts where it stands.
@@ -96,7 +79,7 @@ void CommandSpool::close() noexcept {
 void CommandSpool::close_abandoned() {
   const TimeUs now_us = Registry::system_time();
   for (const SpoolRecord& spool : store_.spools())
-    if (spool.spool.starts_with(mark) && spool.at_us < now_us - abandoned_us) (void)store_.fold(spool, merge);
+    if (spool.spool.starts_with(mark) && spool.at_us < now_us - abandoned_us) (void)store_.fold(spool, merge_counts);
 }
 
 }  // namespace canary::cli

@@ -42,8 +42,9 @@ class PostgresDelivery final : public Delivery {
   void find_units(std::span<const UnitKey> units, std::vector<bool>& counted) override;
   void join(std::span<const Feedback> rows, std::vector<JoinedFeedback>& joined) override;
   void put_waiting(std::span<const Feedback> rows) override;
-  [[nodiscard]] std::vector<Feedback> waiting(std::size_t most) override;
+  [[nodiscard]] std::size_t waiting(WaitingPlace& from, std::size_t most, std::vector<Feedback>& ready) override;
   void drop_waiting(std::span<const std::uint64_t> ids) override;
+  std::size_t drop_waiting_before(TimeUs time_us) override;
   void put(const CountsRow& row) override { counts_.put(row); }
   void commit(std::span<const LanePosition> lanes, TimeUs now_us) override;
 
@@ -232,11 +233,7 @@ inline void PostgresDelivery::join(std::span<const Feedback> rows, std::vector<J
       arrays.emplace_back(static_cast<std::int64_t>(std::min(rows[end].id, postgres_most_id)));
     return arrays;
   };
-  static const std::string columns = [] {
-    std::string names = postgres_interaction_names;
-    for (std::size_t at = 0; at != std::string::npos; at = names.find(", ", at)) names.insert(at += at ? 2 : 0, "i.");
-    return names;
-  }();
+  static const std::string columns = postgres_columns_of("i");
   static const std::string update =
       "UPDATE canary_interactions i SET score = x.score, rescored = true"
       " FROM unnest($1::bigint[], $2::bigint[]) WITH ORDINALITY AS x(id, score, n) JOIN canary_interactions old"
@@ -292,16 +289,28 @@ inline void PostgresDelivery::put_waiting(std::span<const Feedback> rows) {
   });
 }
 
-inline std::vector<Feedback> PostgresDelivery::waiting(std::size_t most) {
+/// Brings those that can be joined, and the last that was looked at. LATERAL with its LIMIT is a look by the index for each.
+inline std::size_t PostgresDelivery::waiting(WaitingPlace& from, std::size_t most, std::vector<Feedback>& ready) {
   return within([&](PostgresConnection& connection) {
     const PostgresRows rows = connection.run_binary(
-        "SELECT id, at_us, score FROM canary_waiting_feedback ORDER BY at_us, id LIMIT $1::bigint",
-        {static_cast<std::int64_t>(std::min<std::uint64_t>(most, postgres_most_id))});
-    std::vector<Feedback> all;
-    for (int i = 0; i != rows.size(); ++i)
-      all.push_back({rows.binary<std::uint64_t>(i, 0), static_cast<std::int64_t>(rows.binary<std::uint64_t>(i, 1)),
-                     rows.binary<std::uint32_t>(i, 2)});
-    return all;
+        "WITH page AS MATERIALIZED (SELECT id, at_us, score, row_number() OVER (ORDER BY at_us, id) AS n FROM"
+        " (SELECT id, at_us, score FROM canary_waiting_feedback WHERE (at_us, id) > ($1::bigint, $2::bigint)"
+        " ORDER BY at_us, id LIMIT $3::bigint) AS oldest)"
+        " SELECT page.id, page.at_us, page.score, page.n, there.id IS NOT NULL FROM page LEFT JOIN LATERAL"
+        " (SELECT i.id FROM canary_interactions i WHERE i.id = page.id LIMIT 1) AS there ON true"
+        " WHERE there.id IS NOT NULL OR page.n = (SELECT max(n) FROM page) ORDER BY page.n",
+        {from.at_us, static_cast<std::int64_t>(from.id), static_cast<std::int64_t>(waiting_at_once)});
+    ready.clear();
+    std::size_t looks = 0;
+    for (int i = 0; i != rows.size(); ++i) {
+      if (ready.size() == most) return looks;
+      from = {static_cast<TimeUs>(rows.binary<std::uint64_t>(i, 1)), rows.binary<std::uint64_t>(i, 0)};
+      looks = rows.binary<std::size_t>(i, 3);
+      const bool there = rows.binary<std::uint8_t>(i, 4) != 0;
+      if (there) ready.push_back({from.id, from.at_us, rows.binary<std::uint32_t>(i, 2)});
+    }
+    if (looks != waiting_at_once) from = {};
+    return looks;
   });
 }
 
@@ -310,6 +319,18 @@ inline void PostgresDelivery::drop_waiting(std::span<const std::uint64_t> ids) {
   for (const std::uint64_t id : ids) dropped.add(static_cast<std::int64_t>(id));
   within([&](PostgresConnection& connection) {
     connection.run_binary("DELETE FROM canary_waiting_feedback WHERE id = ANY($1::bigint[])", {dropped.take()});
+  });
+}
+
+/// Those that another server takes off at this very time are left to it.
+inline std::size_t PostgresDelivery::drop_waiting_before(TimeUs time_us) {
+  return within([&](PostgresConnection& connection) {
+    const PostgresRows gone = connection.run(
+        "WITH gone AS (DELETE FROM canary_waiting_feedback WHERE id = ANY(ARRAY(SELECT id FROM canary_waiting_feedback"
+        " WHERE at_us < $1 ORDER BY at_us, id LIMIT $2 FOR UPDATE SKIP LOCKED)) RETURNING 1)"
+        " SELECT count(*) FROM gone",
+        {time_us, waiting_at_once});
+    return gone.number<std::size_t>(0, 0);
   });
 }
 

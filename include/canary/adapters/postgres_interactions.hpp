@@ -10,6 +10,7 @@
 #include <limits>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -37,7 +38,9 @@ class PostgresInteractions final : public InteractionStore {
   [[nodiscard]] std::vector<std::pair<std::uint32_t, std::string>> task_names() override;
   [[nodiscard]] std::vector<CountsRow> counts(const CountsFilter& filter) override;
   void read(const InteractionFilter& filter, const Take& take) override;
+  void find(std::span<const std::uint64_t> ids, const std::function<void(const Interaction&)>& take) override;
   bool forget_before(TimeUs time_us) override;
+  bool forget_units(std::uint32_t task, std::uint32_t to, std::span<const std::uint32_t> living) override;
 
  private:
   /// What body(connection) returns, as PostgresSession::call, on a store that keeps interactions.
@@ -318,6 +321,33 @@ inline bool PostgresInteractions::read_part(InteractionFilter& filter, const Tak
   return true;
 }
 
+inline void PostgresInteractions::find(std::span<const std::uint64_t> ids,
+                                       const std::function<void(const Interaction&)>& take) {
+  constexpr std::size_t at_once = 8'192;
+  static const std::string sql = "SELECT " + postgres_columns_of("i") +
+                                 " FROM unnest($1::bigint[]) AS x(id) JOIN canary_interactions i ON i.id = x.id"
+                                 " AND i.id BETWEEN $2::bigint AND $3::bigint";
+  std::vector<std::uint64_t> rest{ids.begin(), ids.end()};
+  std::erase_if(rest, [](std::uint64_t id) { return id > postgres_most_id; });
+  std::sort(rest.begin(), rest.end());
+  for (std::size_t at = 0; at < rest.size(); at += at_once) {
+    const auto part = std::span{rest}.subspan(at, std::min(at_once, rest.size() - at));
+    PostgresArray wanted{PostgresArray::Element::bigint, part.size()};
+    for (const std::uint64_t id : part) wanted.add(static_cast<std::int64_t>(id));
+    const std::vector<PostgresBinary> values{wanted.take(), static_cast<std::int64_t>(part.front()),
+                                             static_cast<std::int64_t>(part.back())};
+    const std::vector<Interaction> found = call([&](PostgresConnection& connection) {
+      connection.script("BEGIN READ ONLY;" + std::string{postgres_by_index});
+      const PostgresRows rows = connection.run_binary(sql.c_str(), values);
+      connection.script("COMMIT");
+      std::vector<Interaction> all;
+      for (int i = 0; i != rows.size(); ++i) all.push_back(read_interaction(rows, i));
+      return all;
+    });
+    for (const Interaction& row : found) take(row);
+  }
+}
+
 // --- Retention
 
 inline bool PostgresInteractions::forget_before(TimeUs time_us) {
@@ -325,6 +355,15 @@ inline bool PostgresInteractions::forget_before(TimeUs time_us) {
     return call([&](PostgresConnection&) { return retention_.forget_before(time_us); });
   } catch (const PostgresUnknown&) {
     return false;  // the next call sees
+  }
+}
+
+inline bool PostgresInteractions::forget_units(std::uint32_t task, std::uint32_t to,
+                                               std::span<const std::uint32_t> living) {
+  try {
+    return call([&](PostgresConnection&) { return retention_.forget_units(task, to, living); });
+  } catch (const PostgresUnknown&) {
+    return false;
   }
 }
 

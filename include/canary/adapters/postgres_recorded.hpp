@@ -6,6 +6,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <iterator>
 #include <limits>
 #include <map>
 #include <span>
@@ -58,6 +59,14 @@ inline constexpr const char* postgres_by_index =
 inline constexpr std::int16_t postgres_interaction_columns = 13;
 inline constexpr const char* postgres_interaction_names =
     "id, at_us, task, revision, point, number, reason, error, latency_us, score, tokens_in, tokens_out, cost_microusd";
+
+/// Those names, each of this table.
+[[nodiscard]] inline std::string postgres_columns_of(const char* table) {
+  std::string names = postgres_interaction_names;
+  for (std::size_t at = 0; at != std::string::npos; at = names.find(", ", at))
+    names.insert(at += at ? 2 : 0, std::string{table} + '.');
+  return names;
+}
 
 inline void put_interaction(PostgresCopy& copy, const Interaction& row) {
   const auto bigint = [&copy](std::uint64_t value) {
@@ -126,10 +135,15 @@ inline constexpr const char* postgres_spool_names = "serial, spool, node, genera
 inline constexpr const char* postgres_counts_names = "kind, task, \"of\", \"at\", serial, bytes";
 
 [[nodiscard]] inline CountsRow read_counts_row(const PostgresRows& rows, int row) {
-  const auto kind = rows.binary<std::uint8_t>(row, 0);
-  if (kind < 1 || kind > 3) throw postgres_nonsense("counts of no known kind");
-  return {static_cast<CountsKind>(kind),      rows.binary<std::uint32_t>(row, 1), rows.binary<std::uint32_t>(row, 2),
-          rows.binary<std::uint32_t>(row, 3), rows.binary<std::uint32_t>(row, 4), std::string{rows.bytes(row, 5)}};
+  const auto kind = static_cast<CountsKind>(rows.binary<std::uint8_t>(row, 0));
+  if (std::find(std::begin(counts_kinds), std::end(counts_kinds), kind) == std::end(counts_kinds))
+    throw postgres_nonsense("counts of no known kind");
+  return {kind,
+          rows.binary<std::uint32_t>(row, 1),
+          rows.binary<std::uint32_t>(row, 2),
+          rows.binary<std::uint32_t>(row, 3),
+          rows.binary<std::uint32_t>(row, 4),
+          std::string{rows.bytes(row, 5)}};
 }
 
 /// Counts that are to be written, the last of a key, in the order of their keys.

@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <span>
 #include <string>
 #include <utility>
 
@@ -22,6 +23,8 @@ class PostgresRetention {
   /// One part, on a connection without a transaction; false when there is more.
   /// Errors  PostgresFailure, PostgresUnknown; the next call sees how far it is.
   [[nodiscard]] bool forget_before(TimeUs time_us);
+  /// Likewise.
+  [[nodiscard]] bool forget_units(std::uint32_t task, std::uint32_t to, std::span<const std::uint32_t> living);
 
  private:
   static constexpr std::size_t rows_a_part = 10'000;
@@ -99,6 +102,36 @@ inline bool PostgresRetention::forget_windows() {
       " WHERE kind = 1 AND \"at\" < $1 LIMIT $2)) RETURNING 1) SELECT count(*) FROM gone",
       {window_of(time_us_), rows_a_part});
   return gone.number<std::size_t>(0, 0) < rows_a_part;
+}
+
+/// From life to life: those that go on, a million rows each, are passed over. It waits for nobody: units that a spool
+/// settles so late, or that another server takes away at this very time, are left for the next time.
+inline bool PostgresRetention::forget_units(std::uint32_t task, std::uint32_t to,
+                                            std::span<const std::uint32_t> living) {
+  PostgresConnection& connection = recording_.session.connection();
+  connection.start_clock();
+  recording_.session.begin();
+  connection.script(postgres_by_index);
+  std::size_t room = rows_a_part;
+  for (std::int64_t from = 0; room != 0;) {
+    connection.start_clock();
+    const PostgresRows next =
+        connection.run("SELECT life FROM canary_units WHERE task = $1 AND life BETWEEN $2 AND $3 ORDER BY life LIMIT 1",
+                       {task, from, to});
+    if (next.size() == 0) break;
+    const auto life = next.number<std::uint32_t>(0, 0);
+    from = std::int64_t{life} + 1;
+    if (std::find(living.begin(), living.end(), life) != living.end()) continue;
+    const PostgresRows gone = connection.run(
+        "WITH gone AS (DELETE FROM canary_units WHERE ctid = ANY(ARRAY(SELECT ctid FROM canary_units"
+        " WHERE task = $1 AND life = $2 ORDER BY point LIMIT $3 FOR UPDATE SKIP LOCKED)) RETURNING 1)"
+        " SELECT count(*) FROM gone",
+        {task, life, room});
+    room -= gone.number<std::size_t>(0, 0);
+  }
+  connection.start_clock();
+  recording_.session.commit();
+  return room != 0;
 }
 
 }  // namespace canary::detail

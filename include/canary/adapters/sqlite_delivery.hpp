@@ -57,8 +57,9 @@ class SqliteDelivery final : public Delivery {
   void find_units(std::span<const UnitKey> units, std::vector<bool>& counted) override;
   void join(std::span<const Feedback> rows, std::vector<JoinedFeedback>& joined) override;
   void put_waiting(std::span<const Feedback> rows) override;
-  [[nodiscard]] std::vector<Feedback> waiting(std::size_t most) override;
+  [[nodiscard]] std::size_t waiting(WaitingPlace& from, std::size_t most, std::vector<Feedback>& ready) override;
   void drop_waiting(std::span<const std::uint64_t> ids) override;
+  std::size_t drop_waiting_before(TimeUs time_us) override;
   void put(const CountsRow& row) override;
   void commit(std::span<const LanePosition> lanes, TimeUs now_us) override;
 
@@ -292,13 +293,24 @@ inline void SqliteDelivery::put_waiting(std::span<const Feedback> rows) {
   });
 }
 
-inline std::vector<Feedback> SqliteDelivery::waiting(std::size_t most) {
+/// The row of one that cannot be joined is not looked at: the index has its time and its id.
+inline std::size_t SqliteDelivery::waiting(WaitingPlace& from, std::size_t most, std::vector<Feedback>& ready) {
   return within([&](SqliteConnection& db) {
-    SqliteQuery query{db, "SELECT id, at_us, score FROM waiting_feedback ORDER BY at_us, id LIMIT ?1",
-                      std::min<std::uint64_t>(most, sqlite_most)};
-    std::vector<Feedback> rows;
-    while (query.next()) rows.push_back({query.number<std::uint64_t>(0), query.integer(1), query.number(2)});
-    return rows;
+    ready.clear();
+    SqliteQuery query{db,
+                      "SELECT id, at_us, CASE WHEN EXISTS (SELECT 1 FROM interactions WHERE interactions.id = "
+                      "waiting_feedback.id) THEN score END FROM waiting_feedback INDEXED BY waiting_feedback_by_time "
+                      "WHERE (at_us, id) > (?1, ?2) ORDER BY at_us, id",
+                      from.at_us, from.id};
+    std::size_t looks = 0;
+    while (query.next()) {
+      if (looks == waiting_at_once || ready.size() == most) return looks;
+      ++looks;
+      from = {query.integer(1), query.number<std::uint64_t>(0)};
+      if (!query.null(2)) ready.push_back({from.id, from.at_us, query.number(2)});
+    }
+    from = {};
+    return looks;
   });
 }
 
@@ -309,6 +321,16 @@ inline void SqliteDelivery::drop_waiting(std::span<const std::uint64_t> ids) {
       drop.bind(id);
       (void)drop.change();
     }
+  });
+}
+
+inline std::size_t SqliteDelivery::drop_waiting_before(TimeUs time_us) {
+  return within([&](SqliteConnection& db) {
+    run(db,
+        "DELETE FROM waiting_feedback WHERE id IN (SELECT id FROM waiting_feedback "
+        "INDEXED BY waiting_feedback_by_time WHERE at_us < ?1 ORDER BY at_us LIMIT ?2)",
+        time_us, waiting_at_once);
+    return static_cast<std::size_t>(sqlite3_changes(db.get()));
   });
 }
 

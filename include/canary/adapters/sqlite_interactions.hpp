@@ -16,6 +16,7 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -46,7 +47,9 @@ class SqliteInteractions final : public InteractionStore {
   [[nodiscard]] std::vector<CountsRow> counts(const CountsFilter& filter) override;
   void read(const InteractionFilter& filter,
             const std::function<bool(const Interaction&, const Payload&)>& take) override;
+  void find(std::span<const std::uint64_t> ids, const std::function<void(const Interaction&)>& take) override;
   bool forget_before(TimeUs time_us) override;
+  bool forget_units(std::uint32_t task, std::uint32_t to, std::span<const std::uint32_t> living) override;
 
  private:
   static_assert(InteractionId::nodes == 4'096, "as the table of spools has it");
@@ -64,7 +67,7 @@ class SqliteInteractions final : public InteractionStore {
     std::uint64_t end_id = 0;  ///< the last that was looked at
   };
 
-  /// A part of forget_before()'s work takes so many rows.
+  /// A part of the work of forget_before() and forget_units() takes so many rows.
   static constexpr std::int64_t rows_a_part = 10'000;
 
   void refuse_if_lent() const {
@@ -149,7 +152,7 @@ inline bool SqliteInteractions::fold(
     const SpoolRecord& spool, const std::function<std::string(CountsKind, std::string_view, std::string_view)>& merge) {
   return write_whole([&](SqliteConnection& db) {
     if (!is_current(db, spool)) return false;
-    for (const CountsKind kind : {CountsKind::window, CountsKind::evidence}) {
+    for (const CountsKind kind : counts_kinds) {
       for (CountsRow& row : read_counts(db, {.kind = kind, .serial = spool.serial})) {
         row.serial = 0;
         {
@@ -250,6 +253,23 @@ inline void SqliteInteractions::read(const InteractionFilter& filter,
   }
 }
 
+inline void SqliteInteractions::find(std::span<const std::uint64_t> ids,
+                                     const std::function<void(const Interaction&)>& take) {
+  constexpr std::size_t at_once = 4'096;
+  static const std::string sql = "SELECT " + std::string{interaction_column_names} + " FROM interactions WHERE id = ?1";
+  while (!ids.empty()) {
+    const auto part = ids.first(std::min(at_once, ids.size()));
+    ids = ids.subspan(part.size());
+    const std::vector<Interaction> rows = read_view([&](SqliteConnection& db) {
+      std::vector<Interaction> found;
+      for (const std::uint64_t id : part)
+        if (SqliteQuery query{db, sql.c_str(), id}; query.next()) found.push_back(read_interaction(query));
+      return found;
+    });
+    for (const Interaction& row : rows) take(row);
+  }
+}
+
 /// Ids rise with time, but for the length of a request and for nodes that run ahead: past the first id of the time, a part
 /// without anything old is the last.
 inline bool SqliteInteractions::forget_interactions(SqliteConnection& db) {
@@ -299,6 +319,29 @@ inline bool SqliteInteractions::forget_before(TimeUs time_us) {
     forgotten_to_ = before;
     throw;
   }
+}
+
+/// From life to life: those that go on, a million rows each, are passed over.
+inline bool SqliteInteractions::forget_units(std::uint32_t task, std::uint32_t to,
+                                             std::span<const std::uint32_t> living) {
+  return write_whole([&](SqliteConnection& db) {
+    const auto life_from = [&](std::int64_t from) -> std::optional<std::uint32_t> {
+      SqliteQuery query{db, "SELECT life FROM units WHERE task = ?1 AND life BETWEEN ?2 AND ?3 ORDER BY life LIMIT 1",
+                        task, from, to};
+      if (!query.next()) return {};
+      return query.number(0);
+    };
+    std::int64_t room = rows_a_part;
+    for (auto life = life_from(0); life && room != 0; life = life_from(std::int64_t{*life} + 1)) {
+      if (std::find(living.begin(), living.end(), *life) != living.end()) continue;
+      run(db,
+          "DELETE FROM units WHERE (task, life, point) IN "
+          "(SELECT task, life, point FROM units WHERE task = ?1 AND life = ?2 ORDER BY point LIMIT ?3)",
+          task, *life, room);
+      room -= sqlite3_changes(db.get());
+    }
+    return room != 0;
+  });
 }
 
 }  // namespace canary::detail

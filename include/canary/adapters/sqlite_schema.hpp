@@ -216,7 +216,7 @@ CREATE TABLE payloads (
   response TEXT NOT NULL
 ) STRICT;
 CREATE TABLE counts (
-  kind INTEGER NOT NULL CHECK (kind IN (1, 2, 3)),  -- of a window, of evidence
+  kind INTEGER NOT NULL CHECK (kind IN (1, 2, 3)),  -- of a window, of evidence, of drops
   task INTEGER NOT NULL,
   of INTEGER NOT NULL,
   at INTEGER NOT NULL,

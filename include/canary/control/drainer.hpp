@@ -111,7 +111,8 @@ class Drainer {
   void count_drops(std::string_view task, std::uint64_t more) { drops_[std::string{task}] += more; }
   [[nodiscard]] const DrainTotals& totals() const noexcept { return totals_; }
 
-  /// Closes what other spools left open that have been silent for so long that no outcome can count any more.
+  /// Closes what other spools left open that have been silent for so long that no outcome can count any more, and folds
+  /// those that have been for a week. One that was not gone goes on under another node.
   void close_silent(TimeUs now_us);
 
  private:
@@ -151,7 +152,9 @@ class Drainer {
   void prepare_assigned();
   void prepare_outcomes();
   void prepare_feedback();
-  [[nodiscard]] std::optional<Interaction> early_outcome(const Interaction& assigned);
+  [[nodiscard]] std::unordered_map<std::uint64_t, Interaction> find_stored(std::vector<std::uint64_t> ids);
+  [[nodiscard]] std::optional<Interaction> early_outcome(
+      std::uint64_t id, const std::unordered_map<std::uint64_t, Interaction>& stored) const;
   void keep_early(const Interaction& outcome);
   void deliver(Delivery& to, TimeUs now_us);
   void number_tasks(Delivery& to);
@@ -190,6 +193,7 @@ class Drainer {
   std::uint64_t batch_number_ = 0;
   TimeUs complete_us_ = 0;       ///< what was recorded before is in the store
   TimeUs look_waiting_us_ = 0;   ///< when to look at the scores that wait for their interaction
+  WaitingPlace waiting_from_;    ///< and where to begin
   std::vector<Feedback> retry_;  ///< those that waited, to be joined by the next batch
   bool scores_wait_ = false;     ///< as far as is known: then a pass without entries looks at them, too
   std::unordered_map<std::uint64_t, Interaction> early_;  // outcomes that wait for their assignment

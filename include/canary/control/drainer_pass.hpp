@@ -13,11 +13,13 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <unordered_map>
 #include <utility>
 #include <vector>
 
 #include "canary/control/bytes.hpp"
 #include "canary/control/drainer.hpp"
+#include "canary/control/merge_counts.hpp"
 #include "canary/core/mix.hpp"
 
 namespace canary {
@@ -29,9 +31,11 @@ inline constexpr TimeUs waiting_look_us = 10 * second_us;
 inline constexpr TimeUs waiting_most_us =
     24 * 60 * minute_us;  // a score whose interaction has not come by then never will
 inline constexpr std::size_t waiting_most = 1'000;
-inline constexpr std::size_t most_early = 65'536;     // outcomes that wait for their assignment
-inline constexpr std::size_t most_windows = 1'024;    // of 15 KB
-inline constexpr std::size_t most_watches = 256;      // revisions of a task
+inline constexpr TimeUs alive_every_us = 24 * 60 * minute_us;     // a spool without entries shows that it is there
+inline constexpr TimeUs gone_after_us = 7 * 24 * 60 * minute_us;  // one that does not is folded
+inline constexpr std::size_t most_early = 65'536;                 // outcomes that wait for their assignment
+inline constexpr std::size_t most_windows = 1'024;                // of 15 KB
+inline constexpr std::size_t most_watches = 256;                  // revisions of a task
 inline constexpr std::size_t most_lives = 8;          // of a task, with their units; those in flight are found again
 inline constexpr std::uint64_t unit_count_look = 64;  // batches between two looks at what other servers counted
 
@@ -49,6 +53,7 @@ inline void Drainer::forget() noexcept {
   early_.clear();
   early_order_.clear();
   retry_.clear();
+  waiting_from_ = {};
   task_of_lane_.clear();
   look_waiting_us_ = 0;
   complete_us_ = 0;
@@ -108,6 +113,7 @@ inline bool Drainer::pass(std::vector<DrainLane>& lanes, std::span<const TaskNam
     delivery->commit(positions, now_us);
     committing_.reset();
     ++record_->generation;
+    record_->at_us = now_us;
     record_->lanes = std::move(positions);
     settle_down(lanes);
     return !all_read_;
@@ -311,10 +317,17 @@ inline void Drainer::prepare(TimeUs now_us) {
 
 inline void Drainer::prepare_assigned() {
   detail::CountsReader counts{store_, record_->serial, batch_number_};
+  std::vector<std::uint64_t> ids;  // whose outcome may be in the store alone
+  for (std::size_t i = 0; i != assigned_.size(); ++i) {
+    const Interaction& row = assigned_[i];
+    const Watch* watch = about_assigned_[i].watch = counts.watch(*about_assigned_[i].task, row, options_.epoch);
+    if (watch != nullptr && row.reason == Reason::split && row.at_us <= known_since_us_) ids.push_back(row.id);
+  }
+  const std::unordered_map<std::uint64_t, Interaction> stored = find_stored(std::move(ids));
   for (std::size_t i = 0; i != assigned_.size(); ++i) {
     const Interaction& row = assigned_[i];
     Task& task = *about_assigned_[i].task;
-    const Watch* watch = about_assigned_[i].watch = counts.watch(task, row, options_.epoch);
+    const Watch* watch = about_assigned_[i].watch;
     if (watch == nullptr || row.reason != Reason::split) continue;
     watch->for_each(row.number, [&](const detail::WatchPart& part) {
       detail::Life& life = *part.life;
@@ -323,7 +336,7 @@ inline void Drainer::prepare_assigned() {
       if (known != nullptr && *known != detail::UnitTable::asked) return;
       if (!UnitSample::has(row.point, life.level())) return;  // whether or not its outcome was drained before
       life.units.put(row.point, row.id);
-      const std::optional<Interaction> early = early_outcome(row);
+      const std::optional<Interaction> early = early_outcome(row.id, stored);
       claim_of_.emplace(row.id, claims_.size());
       claims_.push_back({{0, life.since, row.point, row.id, early.has_value()}, part, no_row, &task, early, watch});
     });
@@ -359,17 +372,22 @@ inline void Drainer::prepare_outcomes() {
   }
 }
 
+/// Rows that the store has, in one look.
+inline std::unordered_map<std::uint64_t, Interaction> Drainer::find_stored(std::vector<std::uint64_t> ids) {
+  std::unordered_map<std::uint64_t, Interaction> found;
+  std::sort(ids.begin(), ids.end());
+  ids.erase(std::unique(ids.begin(), ids.end()), ids.end());
+  if (!ids.empty()) store_.find(ids, [&](const Interaction& row) { found.emplace(row.id, row); });
+  return found;
+}
+
 /// An outcome that was drained before its assignment, since another thread recorded it. From before this drainer knew
 /// anything it can be in the store alone.
-inline std::optional<Interaction> Drainer::early_outcome(const Interaction& assigned) {
-  if (const auto at = early_.find(assigned.id); at != early_.end()) return at->second;
-  std::optional<Interaction> found;
-  if (assigned.at_us <= known_since_us_)
-    store_.read({.from = assigned.id, .to = assigned.id}, [&](const Interaction& row, const Payload&) {
-      found = row;
-      return false;
-    });
-  return found;
+inline std::optional<Interaction> Drainer::early_outcome(
+    std::uint64_t id, const std::unordered_map<std::uint64_t, Interaction>& stored) const {
+  if (const auto at = early_.find(id); at != early_.end()) return at->second;
+  if (const auto at = stored.find(id); at != stored.end()) return at->second;
+  return {};
 }
 
 /// Keeps an outcome whose unit nobody has claimed so far: its assignment may be in another lane.
@@ -400,22 +418,23 @@ inline void Drainer::prepare_feedback() {
   std::map<std::uint64_t, std::size_t> here;  // rows of this batch, by id
   if (!feedback_.empty())
     for (std::size_t i = 0; i != rows_.size(); ++i) here.emplace(rows_[i].id, i);
+  std::vector<std::uint64_t> ids;
+  for (const Feedback& each : feedback_)
+    if (!here.contains(each.id)) ids.push_back(each.id);
+  const std::unordered_map<std::uint64_t, Interaction> stored = find_stored(std::move(ids));
   for (const Feedback& each : feedback_) {
     if (const auto at = here.find(each.id); at != here.end()) {
       scored_[each.id] = {about_rows_[at->second].task, about_rows_[at->second].watch};
       continue;
     }
-    std::optional<Interaction> found;
-    store_.read({.from = each.id, .to = each.id}, [&](const Interaction& row, const Payload&) {
-      found = row;
-      return false;
-    });
-    if (!found) continue;
-    const std::optional<std::string> name = name_of(found->task);
+    const auto at = stored.find(each.id);
+    if (at == stored.end()) continue;
+    const Interaction& found = at->second;
+    const std::optional<std::string> name = name_of(found.task);
     if (!name) continue;
     Task& task = task_of(*name);
-    (void)counts.window(task, *found);
-    scored_[each.id] = {&task, found->reason == Reason::split ? counts.watch(task, *found, options_.epoch) : nullptr};
+    (void)counts.window(task, found);
+    scored_[each.id] = {&task, found.reason == Reason::split ? counts.watch(task, found, options_.epoch) : nullptr};
   }
 }
 
@@ -459,6 +478,7 @@ inline void Drainer::close(TimeUs now_us) {
 
 inline bool Drainer::anything_to_write(TimeUs now_us) const {
   if (scores_wait_ && now_us >= look_waiting_us_) return true;
+  if (now_us - record_->at_us > detail::alive_every_us) return true;
   if (!rows_.empty() || !assigned_.empty() || !feedback_.empty() || !claims_.empty() || !texts_.empty()) return true;
   if (!drops_.empty() || batch_.torn != 0 || batch_.nameless != 0) return true;
   for (const auto& [name, task] : tasks_)
@@ -650,9 +670,11 @@ inline void Drainer::join_feedback(Delivery& to, TimeUs now_us) {
   if (!done.empty()) to.drop_waiting(done);
   retry_.clear();
   if (look) {
-    retry_ = to.waiting(detail::waiting_most);
-    look_waiting_us_ = now_us + (retry_.empty() && early.empty() ? 6 : 1) * detail::waiting_look_us;
-    scores_wait_ = !retry_.empty();
+    batch_.feedback_refused += to.drop_waiting_before(now_us - detail::waiting_most_us);
+    const bool from_the_oldest = waiting_from_ == WaitingPlace{};
+    const std::size_t looks = to.waiting(waiting_from_, detail::waiting_most, retry_);
+    scores_wait_ = looks != 0 || !from_the_oldest;
+    look_waiting_us_ = now_us + (scores_wait_ ? 1 : 6) * detail::waiting_look_us;
   }
 }
 
@@ -710,15 +732,21 @@ inline void Drainer::close_silent(TimeUs now_us) {
   for (const SpoolRecord& other : store_.spools()) {
     if (other.serial == record_->serial) continue;
     std::vector<CountsRow> closed;
+    bool open = false;
     for (CountsRow& row : store_.counts({.kind = CountsKind::evidence, .serial = other.serial})) {
       // So long that a server that only lost its store for a while is not taken for gone.
       const TimeUs over_us = now_us - timeout_us(row.task) - 10 * detail::minute_us;
       std::optional<EvidenceCounts> counts = EvidenceCounts::parse(row.bytes);
-      if (other.at_us > over_us || !counts || !counts->close_before(EvidenceCounts::minute_of(over_us))) continue;
+      const bool over = other.at_us <= over_us && counts && counts->close_before(EvidenceCounts::minute_of(over_us));
+      open = open || !counts || !counts->open().empty();
+      if (!over) continue;
       row.bytes = counts->bytes();
       closed.push_back(std::move(row));
     }
-    if (closed.empty()) continue;
+    if (closed.empty()) {
+      if (!open && now_us - other.at_us > detail::gone_after_us) (void)store_.fold(other, merge_counts);
+      continue;
+    }
     const std::unique_ptr<Delivery> delivery = store_.begin(other);
     if (!delivery) continue;  // it is not so silent
     for (const CountsRow& row : closed) delivery->put(row);

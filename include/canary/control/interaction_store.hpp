@@ -51,6 +51,8 @@ enum class CountsKind : std::uint8_t {
   drops = 3,     ///< entries of a task that were not recorded, one number by put_number(): `of` is 0, `at` the window
 };
 
+inline constexpr CountsKind counts_kinds[] = {CountsKind::window, CountsKind::evidence, CountsKind::drops};
+
 /// Counts of one spool.
 struct CountsRow {
   CountsKind kind = CountsKind::window;
@@ -95,6 +97,13 @@ struct JoinedFeedback {
   std::uint32_t before = no_score;  ///< the score that it had: its outcome's
 };
 
+/// A place in the list of scores that wait, which goes by their time and id.
+struct WaitingPlace {
+  TimeUs at_us = std::numeric_limits<TimeUs>::min();
+  std::uint64_t id = 0;
+  friend bool operator==(const WaitingPlace&, const WaitingPlace&) = default;
+};
+
 /// Which interactions to read, in the order of their ids.
 struct InteractionFilter {
   std::optional<std::uint32_t> task = {};
@@ -133,9 +142,16 @@ class Delivery {
   virtual void join(std::span<const Feedback> rows, std::vector<JoinedFeedback>& joined) = 0;
   /// Keeps scores whose interaction is not there yet; the first of an id stays.
   virtual void put_waiting(std::span<const Feedback> rows) = 0;
-  /// The oldest that wait, and takes ids off the list.
-  [[nodiscard]] virtual std::vector<Feedback> waiting(std::size_t most) = 0;
+  /// Looks through those that wait, the oldest first, for those whose interaction is there by now, as this delivery sees it.
+  /// Input   `from`: where to go on; brought to where the look ended, and at the end of the list to its beginning.
+  /// Output  how many it looked at; `ready`: those that can be joined, from 1 to `most`.
+  /// Cost    of waiting_at_once looks by an id, however many wait: the list is gone through in as many calls as it takes.
+  [[nodiscard]] virtual std::size_t waiting(WaitingPlace& from, std::size_t most, std::vector<Feedback>& ready) = 0;
+  /// Takes ids off the list.
   virtual void drop_waiting(std::span<const std::uint64_t> ids) = 0;
+  /// Takes off those that are older than that, waiting_at_once of them at most; how many these were.
+  virtual std::size_t drop_waiting_before(TimeUs time_us) = 0;
+  static constexpr std::size_t waiting_at_once = 16'384;
 
   /// Writes the spool's own counts, over what stood there. `serial` is not looked at.
   virtual void put(const CountsRow& row) = 0;
@@ -175,9 +191,18 @@ class InteractionStore {
   virtual void read(const InteractionFilter& filter,
                     const std::function<bool(const Interaction&, const Payload&)>& take) = 0;
 
+  /// Gives `take` those of these interactions that there are, in any order. `take` must not call this store.
+  /// Input   ids, each once.
+  /// Cost    a microsecond each in SQLite; in PostgreSQL one statement for 8,192 of them.
+  virtual void find(std::span<const std::uint64_t> ids, const std::function<void(const Interaction&)>& take) = 0;
+
   /// Takes away what is older: interactions with their texts, and windows. In parts, so that nobody waits for long.
   /// Output  false when there is more to take away: call again.
   virtual bool forget_before(TimeUs time_us) = 0;
+  /// Takes away the units of a task's lives that began at revision `to` or before, but for those that are named. In parts
+  /// of 10,000 of them.
+  /// Output  false when there is more to take away: call again.
+  virtual bool forget_units(std::uint32_t task, std::uint32_t to, std::span<const std::uint32_t> living) = 0;
 };
 
 // ---------------------------------------------------------------------------------------------------------------------

@@ -84,8 +84,9 @@ class MemoryDelivery final : public Delivery {
   void find_units(std::span<const UnitKey> units, std::vector<bool>& counted) override;
   void join(std::span<const Feedback> rows, std::vector<JoinedFeedback>& joined) override;
   void put_waiting(std::span<const Feedback> rows) override;
-  [[nodiscard]] std::vector<Feedback> waiting(std::size_t most) override;
+  [[nodiscard]] std::size_t waiting(WaitingPlace& from, std::size_t most, std::vector<Feedback>& ready) override;
   void drop_waiting(std::span<const std::uint64_t> ids) override;
+  std::size_t drop_waiting_before(TimeUs time_us) override;
   void put(const CountsRow& row) override;
   void commit(std::span<const LanePosition> lanes, TimeUs now_us) override;
 
@@ -113,6 +114,9 @@ class MemoryDelivery final : public Delivery {
     const UnitKey* found = find(&MemoryRows::units, {unit.task, unit.life, unit.point});
     return found != nullptr && found->id == unit.id ? found : nullptr;
   }
+
+  /// All that wait, the oldest first.
+  [[nodiscard]] std::vector<Feedback> waiting_list() const;
 
   std::shared_ptr<MemoryRecorded> recorded_;
   SpoolRecord spool_;
@@ -206,16 +210,29 @@ inline void MemoryDelivery::put_waiting(std::span<const Feedback> rows) {
   }
 }
 
-inline std::vector<Feedback> MemoryDelivery::waiting(std::size_t most) {
-  const auto held = lock();
+inline std::vector<Feedback> MemoryDelivery::waiting_list() const {
   std::vector<Feedback> rows;
   for (const auto& [id, row] : recorded_->rows.waiting)
     if (!dropped_.contains(id)) rows.push_back(row);
   for (const auto& [id, row] : mine_.waiting) rows.push_back(row);
   std::sort(rows.begin(), rows.end(),
             [](const auto& a, const auto& b) { return std::tie(a.at_us, a.id) < std::tie(b.at_us, b.id); });
-  rows.resize(std::min(rows.size(), most));
   return rows;
+}
+
+inline std::size_t MemoryDelivery::waiting(WaitingPlace& from, std::size_t most, std::vector<Feedback>& ready) {
+  const auto held = lock();
+  ready.clear();
+  std::size_t looks = 0;
+  for (const Feedback& row : waiting_list()) {
+    if (std::tie(row.at_us, row.id) <= std::tie(from.at_us, from.id)) continue;
+    if (looks == waiting_at_once || ready.size() == most) return looks;
+    ++looks;
+    from = {row.at_us, row.id};
+    if (find(&MemoryRows::interactions, row.id) != nullptr) ready.push_back(row);
+  }
+  from = {};
+  return looks;
 }
 
 inline void MemoryDelivery::drop_waiting(std::span<const std::uint64_t> ids) {
@@ -224,6 +241,18 @@ inline void MemoryDelivery::drop_waiting(std::span<const std::uint64_t> ids) {
     mine_.waiting.erase(id);
     dropped_.insert(id);
   }
+}
+
+inline std::size_t MemoryDelivery::drop_waiting_before(TimeUs time_us) {
+  const auto held = lock();
+  std::size_t dropped = 0;
+  for (const Feedback& row : waiting_list()) {
+    if (row.at_us >= time_us || dropped == waiting_at_once) break;
+    mine_.waiting.erase(row.id);
+    dropped_.insert(row.id);
+    ++dropped;
+  }
+  return dropped;
 }
 
 inline void MemoryDelivery::put(const CountsRow& row) {

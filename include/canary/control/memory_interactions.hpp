@@ -11,6 +11,7 @@
 #include <mutex>
 #include <optional>
 #include <set>
+#include <span>
 #include <string>
 #include <string_view>
 #include <tuple>
@@ -38,7 +39,9 @@ class MemoryInteractions final : public InteractionStore {
   [[nodiscard]] std::vector<CountsRow> counts(const CountsFilter& filter) override;
   void read(const InteractionFilter& filter,
             const std::function<bool(const Interaction&, const Payload&)>& take) override;
+  void find(std::span<const std::uint64_t> ids, const std::function<void(const Interaction&)>& take) override;
   bool forget_before(TimeUs time_us) override;
+  bool forget_units(std::uint32_t task, std::uint32_t to, std::span<const std::uint32_t> living) override;
 
  private:
   struct Found {
@@ -164,6 +167,18 @@ inline void MemoryInteractions::read(const InteractionFilter& filter,
   }
 }
 
+inline void MemoryInteractions::find(std::span<const std::uint64_t> ids,
+                                     const std::function<void(const Interaction&)>& take) {
+  std::vector<Interaction> found;
+  {
+    const std::lock_guard lock{recorded_->mutex};
+    const auto& rows = recorded_->rows.interactions;
+    for (const std::uint64_t id : ids)
+      if (const auto at = rows.find(id); at != rows.end()) found.push_back(at->second);
+  }
+  for (const Interaction& row : found) take(row);
+}
+
 inline bool MemoryInteractions::forget_before(TimeUs time_us) {
   const std::lock_guard lock{recorded_->mutex};
   MemoryRows& rows = recorded_->rows;
@@ -175,6 +190,16 @@ inline bool MemoryInteractions::forget_before(TimeUs time_us) {
   std::erase_if(rows.interactions, [&](const auto& row) { return row.second.at_us < time_us; });
   std::erase_if(rows.counts, [&](const auto& row) {
     return std::get<0>(row.first) == CountsKind::window && std::get<3>(row.first) < window_of(time_us);
+  });
+  return true;
+}
+
+inline bool MemoryInteractions::forget_units(std::uint32_t task, std::uint32_t to,
+                                             std::span<const std::uint32_t> living) {
+  const std::lock_guard lock{recorded_->mutex};
+  std::erase_if(recorded_->rows.units, [&](const auto& row) {
+    const UnitKey& unit = row.second;
+    return unit.task == task && unit.life <= to && std::find(living.begin(), living.end(), unit.life) == living.end();
   });
   return true;
 }
