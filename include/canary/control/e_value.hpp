@@ -24,6 +24,7 @@
 #include <span>
 
 #include "canary/control/evidence.hpp"
+#include "canary/control/log_rows.hpp"
 
 namespace canary {
 
@@ -132,7 +133,7 @@ struct Stakes {
   Stakes(const Stratum& stratum, double tolerance, Claim claim) noexcept
       : share{stratum.share},
         sign{claim == Claim::no_harm ? -1.0 : 1.0},
-        centre{std::isfinite(stratum.centre) ? stratum.centre : 0.5},
+        centre{std::abs(stratum.centre) < 1e15 ? stratum.centre : 0.5},
         shift{sign * tolerance * share * (1 - share)} {}
 
   [[nodiscard]] double candidate(double value) const noexcept { return shift + sign * (value - centre) * (1 - share); }
@@ -155,21 +156,14 @@ inline void bet_on(BetLogs& logs, const Stratum& stratum, double tolerance, Clai
   const double variance = detail::usable_variance(stratum.variance);
   const std::span<const Cell> cells = stratum.used();
   const double worst = stakes.worst(cells.front().value, cells.back().value);
-  double last_bet = -1;
-  double last_log = 0;
-  for (std::size_t j = 0; j != bets; ++j) {
-    const double bet = detail::capped(detail::bet_sizes[j], variance, worst);
-    if (bet != last_bet) {  // where the cap holds, all larger bets are the same
-      last_bet = bet;
-      last_log = 0;
-      for (const Cell& cell : cells) {
-        if (cell.candidate > 0) last_log += cell.candidate * std::log1p(bet * stakes.candidate(cell.value));
-        if (cell.baseline > 0) last_log += cell.baseline * std::log1p(bet * stakes.baseline(cell.value));
-      }
-      last_log *= times;
-    }
-    logs[j] += last_log;
+  std::array<double, bets> sizes;
+  for (std::size_t j = 0; j != bets; ++j) sizes[j] = detail::capped(detail::bet_sizes[j], variance, worst);
+  BetLogs sums{};
+  for (const Cell& cell : cells) {
+    if (cell.candidate > 0) detail::add_log_row(sums, sizes, stakes.candidate(cell.value), cell.candidate);
+    if (cell.baseline > 0) detail::add_log_row(sums, sizes, stakes.baseline(cell.value), cell.baseline);
   }
+  for (std::size_t j = 0; j != bets; ++j) logs[j] += times * sums[j];
 }
 
 inline double log_mean_exp(std::span<const double> logs) noexcept {

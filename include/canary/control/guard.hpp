@@ -164,6 +164,8 @@ class Judgement {
     std::vector<double> logs;
     const auto candidates = static_cast<double>(step_.candidates);
     verdict_.threshold_rollback = log_threshold(config_.alpha_rollback, candidates);
+    evidence_.reserve(config_.metrics.size());
+    verdict_.metrics.reserve(config_.metrics.size());
     for (const MetricConfig& metric : config_.metrics) {
       const MetricEvidence& seen = evidence_.emplace_back(metric, config_.metrics, life_);
       MetricVerdict& made = verdict_.metrics.emplace_back();
@@ -177,13 +179,13 @@ class Judgement {
       made.threshold_advance = log_threshold(config_.alpha_advance, candidates);
       made.baseline = seen.baseline();
       made.candidate = seen.candidate();
-      logs.push_back(log_weight + made.log_e_rollback);
+      if (seen.comparable()) logs.push_back(log_weight + made.log_e_rollback);
       if (!step_.display) continue;
       made.interval = seen.interval();
       made.requests_to_verdict = seen.requests_to_verdict(made.threshold_rollback, made.threshold_advance, margin,
                                                           requests_per_observation(life_, metric.unit));
     }
-    verdict_.log_e_rollback = log_mean_exp(logs) + std::log(static_cast<double>(logs.size()));
+    verdict_.log_e_rollback = logs.empty() ? 0 : log_mean_exp(logs) + std::log(static_cast<double>(logs.size()));
   }
 
   bool one_sided() {
@@ -208,8 +210,9 @@ class Judgement {
   bool harmful() {
     if (!(verdict_.log_e_rollback >= verdict_.threshold_rollback)) return false;
     std::size_t worst = 0;
+    while (!evidence_[worst].comparable()) ++worst;  // there is one, or there were no evidence
     for (std::size_t i = 0; i != verdict_.metrics.size(); ++i)
-      if (excess(i) > excess(worst)) worst = i;
+      if (evidence_[i].comparable() && excess(i) > excess(worst)) worst = i;
     return settle(Action::rollback, harm_words(config_.metrics[worst], verdict_.metrics[worst], verdict_));
   }
   [[nodiscard]] double excess(std::size_t i) const noexcept {
@@ -228,7 +231,7 @@ class Judgement {
       const MetricEvidence& seen = evidence_[i];
       if (seen.observed_baseline() == 0 && seen.observed_candidate() == 0)
         return hold(unrecorded_words(metric, verdict_.units != 0));
-      if (seen.log_recorded_alike() >= -std::log(sample_ratio_alpha)) {
+      if (!seen.recorded_alike() || !seen.comparable()) {
         const bool back = seen.candidate_recorded_less() && config_.on_missing == OnMissing::rollback;
         return settle(back ? Action::rollback : Action::hold,
                       in_ticks(metric.name) +

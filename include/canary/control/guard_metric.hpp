@@ -58,8 +58,10 @@ class MetricEvidence {
   /// Observations whose value was recorded.
   [[nodiscard]] std::uint64_t observed_baseline() const noexcept { return observed_baseline_; }
   [[nodiscard]] std::uint64_t observed_candidate() const noexcept { return observed_candidate_; }
-  /// Log of the e-value against "values are recorded in both arms alike", over units.
-  [[nodiscard]] double log_recorded_alike() const noexcept { return log_recorded_alike_; }
+  /// True if each arm has its share of what is bet on: else a mean off its frozen centre would look like a difference.
+  [[nodiscard]] bool comparable() const noexcept { return log_counted_alike_ < -std::log(sample_ratio_alpha); }
+  /// True if each arm has its share of the values that are recorded.
+  [[nodiscard]] bool recorded_alike() const noexcept { return log_recorded_alike_ < -std::log(sample_ratio_alpha); }
   [[nodiscard]] bool candidate_recorded_less() const noexcept { return recorded_less_; }
   [[nodiscard]] Interval interval() const;
   /// Further requests of both arms until either log reaches its threshold, if it goes on like this.
@@ -94,7 +96,8 @@ class MetricEvidence {
   ArmValue candidate_;
   std::uint64_t observed_baseline_ = 0;
   std::uint64_t observed_candidate_ = 0;
-  double log_recorded_alike_ = 0;
+  double log_counted_alike_ = 0;   // sample ratios, over units
+  double log_recorded_alike_ = 0;  // the same without missing ones
   bool recorded_less_ = false;
   double unit_of_value_ = 1;  // of a value that is bet on, in the unit that is shown
 };
@@ -248,6 +251,9 @@ inline void MetricEvidence::sum_up(const Life& life) {
     const std::uint64_t units_baseline = observed(metric_.kind, each.counts.of(CountedBy::unit, Arm::baseline));
     const std::uint64_t units_candidate = observed(metric_.kind, each.counts.of(CountedBy::unit, Arm::candidate));
     log_recorded_alike_ += log_sample_ratio(share, units_candidate, units_baseline);
+    log_counted_alike_ +=
+        log_sample_ratio(share, counted(metric_.kind, each.counts.of(CountedBy::unit, Arm::candidate)),
+                         counted(metric_.kind, each.counts.of(CountedBy::unit, Arm::baseline)));
     recorded_expected += share * (detail::number(units_baseline) + detail::number(units_candidate));
     recorded_units += detail::number(units_candidate);
     if (metric_.kind == MetricKind::cost && each.epoch.frozen.cost_cap_microusd > 0)

@@ -52,7 +52,10 @@ struct ThresholdPair {
                                              const Epoch& epoch, const ArmCounts& baseline, const ArmCounts& candidate,
                                              double share, Claim claim);
 
-/// Observations of an arm with an outcome that tells the metric's value.
+/// Observations of an arm that are bet on: with a value, or missing for good.
+[[nodiscard]] std::uint64_t counted(MetricKind kind, const ArmCounts& arm) noexcept;
+
+/// Of those, the ones with an outcome that tells the metric's value.
 [[nodiscard]] std::uint64_t observed(MetricKind kind, const ArmCounts& arm) noexcept;
 
 /// Leaves what was counted since an earlier snapshot; false if that is no snapshot of these.
@@ -214,19 +217,23 @@ inline std::vector<Stratum> strata_of(const MetricConfig& metric, std::span<cons
   return strata;
 }
 
-inline std::uint64_t observed(MetricKind kind, const ArmCounts& arm) noexcept {
-  const auto without_missing = [&](std::uint64_t sum) { return sum - std::min(sum, arm.missing); };
+inline std::uint64_t counted(MetricKind kind, const ArmCounts& arm) noexcept {
   switch (kind) {
     case MetricKind::success:
-      return arm.settled;
+      return arm.settled + arm.missing;
     case MetricKind::score:
-      return without_missing(detail::sum_of(arm.score));
+      return detail::sum_of(arm.score);
     case MetricKind::latency:
-      return without_missing(detail::sum_of(arm.latency));
+      return detail::sum_of(arm.latency);
     case MetricKind::cost:
       return detail::sum_of(arm.cost);
   }
   return 0;
+}
+
+inline std::uint64_t observed(MetricKind kind, const ArmCounts& arm) noexcept {
+  const std::uint64_t all = counted(kind, arm);
+  return kind == MetricKind::cost ? all : all - std::min(all, arm.missing);
 }
 
 inline bool subtract(ArmCounts& from, const ArmCounts& earlier) noexcept {
