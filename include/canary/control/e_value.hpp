@@ -24,7 +24,6 @@
 #include <span>
 
 #include "canary/control/evidence.hpp"
-#include "canary/control/log_rows.hpp"
 
 namespace canary {
 
@@ -156,14 +155,21 @@ inline void bet_on(BetLogs& logs, const Stratum& stratum, double tolerance, Clai
   const double variance = detail::usable_variance(stratum.variance);
   const std::span<const Cell> cells = stratum.used();
   const double worst = stakes.worst(cells.front().value, cells.back().value);
-  std::array<double, bets> sizes;
-  for (std::size_t j = 0; j != bets; ++j) sizes[j] = detail::capped(detail::bet_sizes[j], variance, worst);
-  BetLogs sums{};
-  for (const Cell& cell : cells) {
-    if (cell.candidate > 0) detail::add_log_row(sums, sizes, stakes.candidate(cell.value), cell.candidate);
-    if (cell.baseline > 0) detail::add_log_row(sums, sizes, stakes.baseline(cell.value), cell.baseline);
+  double last_bet = -1;
+  double last_log = 0;
+  for (std::size_t j = 0; j != bets; ++j) {
+    const double bet = detail::capped(detail::bet_sizes[j], variance, worst);
+    if (bet != last_bet) {  // where the cap holds, all larger bets are the same
+      last_bet = bet;
+      last_log = 0;
+      for (const Cell& cell : cells) {
+        if (cell.candidate > 0) last_log += cell.candidate * std::log1p(bet * stakes.candidate(cell.value));
+        if (cell.baseline > 0) last_log += cell.baseline * std::log1p(bet * stakes.baseline(cell.value));
+      }
+      last_log *= times;
+    }
+    logs[j] += last_log;
   }
-  for (std::size_t j = 0; j != bets; ++j) logs[j] += times * sums[j];
 }
 
 inline double log_mean_exp(std::span<const double> logs) noexcept {
@@ -171,7 +177,8 @@ inline double log_mean_exp(std::span<const double> logs) noexcept {
   const double most = *std::max_element(logs.begin(), logs.end());
   if (!std::isfinite(most)) return most;
   double sum = 0;
-  for (const double each : logs) sum += std::exp(each - most);
+  for (const double each : logs)
+    if (each > most - 40) sum += std::exp(each - most);  // the others lie below the last digit
   return most + std::log(sum / static_cast<double>(logs.size()));
 }
 

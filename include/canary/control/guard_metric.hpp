@@ -81,12 +81,15 @@ class MetricEvidence {
   void bet(Capital& capital, const Stratum& stratum, double times) const;
   [[nodiscard]] double log_of(const Capital& capital) const noexcept;
   [[nodiscard]] double log_from_start(const Series& strata, double times) const;
+  [[nodiscard]] const std::vector<Series>& harmed() const noexcept {
+    return metric_.kind == MetricKind::latency ? harmed_ : harm_free_;
+  }
   void sum_up(const Life& life);
 
   const MetricConfig& metric_;
   std::span<const MetricConfig> all_;
   std::vector<Series> harm_free_;  // by threshold
-  std::vector<Series> harmed_;     // the same, to advance
+  std::vector<Series> harmed_;     // the same to advance, where it differs
   struct Late {
     std::uint32_t k;
     std::vector<Series> series;
@@ -107,7 +110,7 @@ class MetricEvidence {
 inline MetricEvidence::MetricEvidence(const MetricConfig& metric, std::span<const MetricConfig> all, const Life& life)
     : metric_{metric}, all_{all}, harm_free_{series(life, nullptr, Claim::no_harm)} {
   // The two differ where a threshold with the margin is not there, see threshold_pairs().
-  harmed_ = metric.kind == MetricKind::latency ? series(life, nullptr, Claim::harm) : harm_free_;
+  if (metric.kind == MetricKind::latency) harmed_ = series(life, nullptr, Claim::harm);
   std::vector<std::uint32_t> given;
   for (const Restart& each : life.restarts) {
     if (each.k == 0 || std::find(given.begin(), given.end(), each.k) != given.end()) continue;
@@ -205,13 +208,13 @@ inline double MetricEvidence::log_rollback_from_start(double times) const {
 
 inline double MetricEvidence::log_advance(double margin, double times) const {
   double least = std::numeric_limits<double>::infinity();
-  for (const Series& each : harmed_) least = std::min(least, log_capital(each, margin, Claim::harm, times));
-  return harmed_.empty() ? 0 : least;
+  for (const Series& each : harmed()) least = std::min(least, log_capital(each, margin, Claim::harm, times));
+  return harmed().empty() ? 0 : least;
 }
 
 inline Interval MetricEvidence::interval() const {
-  if (harmed_.empty()) return {-1, 1};
-  const Interval found = confidence_interval(harmed_[harmed_.size() / 2], interval_alpha);
+  if (harmed().empty()) return {-1, 1};
+  const Interval found = confidence_interval(harmed()[harmed().size() / 2], interval_alpha);
   if (unit_of_value_ >= 0) return {found.low * unit_of_value_, found.high * unit_of_value_};
   return {found.high * unit_of_value_, found.low * unit_of_value_};
 }
@@ -260,12 +263,12 @@ inline void MetricEvidence::sum_up(const Life& life) {
       unit_of_value_ = -each.epoch.frozen.cost_cap_microusd * each.epoch.frozen.cost_mean;  // that of the last epoch
   }
   recorded_less_ = recorded_units < recorded_expected;
-  if (harmed_.empty()) return;
+  if (harmed().empty()) return;
   double baseline = 0;
   double candidate = 0;
   double baseline_sum = 0;
   double candidate_sum = 0;
-  for (const Stratum& each : harmed_[harmed_.size() / 2])
+  for (const Stratum& each : harmed()[harmed().size() / 2])
     for (const Cell& cell : each.used()) {
       baseline += cell.baseline;
       candidate += cell.candidate;

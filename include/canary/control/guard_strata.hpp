@@ -175,6 +175,7 @@ inline std::vector<Stratum> strata_of(const MetricConfig& metric, std::span<cons
   using detail::number;
   std::vector<Stratum> strata;
   if (!(share > 0 && share < 1)) return strata;
+  strata.reserve(metric.kind == MetricKind::latency ? latency_quantiles.size() : 1);
   const Frozen& frozen = epoch.frozen;
   switch (metric.kind) {
     case MetricKind::success: {

@@ -2,9 +2,10 @@
 #pragma once
 
 #include <algorithm>
+#include <charconv>
 #include <cmath>
 #include <cstdint>
-#include <cstdio>
+#include <iterator>
 #include <string>
 #include <string_view>
 
@@ -15,13 +16,13 @@ namespace canary::detail {
 
 [[nodiscard]] inline std::string in_ticks(std::string_view name) { return '`' + std::string{name} + '`'; }
 
-/// Three or four digits, as a person would write it.
+/// Four digits, or a whole number, whatever the locale.
 [[nodiscard]] inline std::string figure(double value) {
   char text[40];
-  std::snprintf(text, sizeof text, std::abs(value) >= 1'000 && std::abs(value) < 1e15 ? "%.0f" : "%.4g", value);
-  for (char& c : text)
-    if (c == ',') c = '.';  // whatever the locale
-  return text;
+  const bool whole = std::abs(value) >= 1'000 && std::abs(value) < 1e15;
+  const auto end = whole ? std::to_chars(std::begin(text), std::end(text), value, std::chars_format::fixed, 0)
+                         : std::to_chars(std::begin(text), std::end(text), value, std::chars_format::general, 4);
+  return {std::begin(text), end.ptr};
 }
 
 /// How large an e-value is, from its logarithm.
