@@ -178,7 +178,7 @@ inline double log_mean_exp(std::span<const double> logs) noexcept {
   if (!std::isfinite(most)) return most;
   double sum = 0;
   for (const double each : logs)
-    if (each > most - 40) sum += std::exp(each - most);  // the others lie below the last digit
+    if (each - most > -40) sum += std::exp(each - most);  // the others lie below the last digit
   return most + std::log(sum / static_cast<double>(logs.size()));
 }
 
