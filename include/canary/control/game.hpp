@@ -21,6 +21,8 @@ class Game {
   /// Input   share, centre, variance and the values of a stratum; its counts play no part.
   Game(const Stratum& stratum, double tolerance, Claim claim);
 
+  /// Goes on with its capital in the next epoch, whose stratum has as many values.
+  void next(const Stratum& stratum, double tolerance, Claim claim);
   /// Sees a value, by its cell; returns the capital.
   double see(Arm arm, std::size_t cell) noexcept;
   [[nodiscard]] double capital() const noexcept { return sum_ / bets; }
@@ -36,11 +38,15 @@ class Game {
 
 // ---------------------------------------------------------------------------------------------------------------------
 
-inline Game::Game(const Stratum& stratum, double tolerance, Claim claim)
-    : factors_(2 * stratum.size), cells_{stratum.size} {
+inline Game::Game(const Stratum& stratum, double tolerance, Claim claim) : cells_{stratum.size} {
   capitals_.fill(1);
+  next(stratum, tolerance, claim);
+}
+
+inline void Game::next(const Stratum& stratum, double tolerance, Claim claim) {
+  factors_.resize(2 * cells_);
   for (Factors& each : factors_) each.fill(1);
-  if (!stratum.compares()) return;
+  if (!stratum.compares() || stratum.size != cells_) return;
   const detail::Stakes stakes{stratum, tolerance, claim};
   const double worst = stakes.worst(stratum.used().front().value, stratum.used().back().value);
   for (std::size_t j = 0; j != bets; ++j) {
