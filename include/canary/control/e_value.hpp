@@ -153,8 +153,16 @@ inline void bet_on(BetLogs& logs, const Stratum& stratum, double tolerance, Clai
   if (!stratum.compares()) return;
   const detail::Stakes stakes{stratum, tolerance, claim};
   const double variance = detail::usable_variance(stratum.variance);
-  const std::span<const Cell> cells = stratum.used();
-  const double worst = stakes.worst(cells.front().value, cells.back().value);
+  const double worst = stakes.worst(stratum.used().front().value, stratum.used().back().value);
+  struct Seen {
+    double gain, count;
+  };
+  std::array<Seen, 2 * value_bins> all;  // what there is, side by side: most bins are empty
+  std::size_t size = 0;
+  for (const Cell& cell : stratum.used()) {
+    if (cell.candidate > 0) all[size++] = {stakes.candidate(cell.value), cell.candidate};
+    if (cell.baseline > 0) all[size++] = {stakes.baseline(cell.value), cell.baseline};
+  }
   double last_bet = -1;
   double last_log = 0;
   for (std::size_t j = 0; j != bets; ++j) {
@@ -162,10 +170,7 @@ inline void bet_on(BetLogs& logs, const Stratum& stratum, double tolerance, Clai
     if (bet != last_bet) {  // where the cap holds, all larger bets are the same
       last_bet = bet;
       last_log = 0;
-      for (const Cell& cell : cells) {
-        if (cell.candidate > 0) last_log += cell.candidate * std::log1p(bet * stakes.candidate(cell.value));
-        if (cell.baseline > 0) last_log += cell.baseline * std::log1p(bet * stakes.baseline(cell.value));
-      }
+      for (std::size_t i = 0; i != size; ++i) last_log += all[i].count * std::log1p(bet * all[i].gain);
       last_log *= times;
     }
     logs[j] += last_log;
