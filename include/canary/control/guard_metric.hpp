@@ -26,19 +26,6 @@
 
 namespace canary {
 
-/// Counts as they stood earlier.
-struct Restart {
-  std::uint32_t k = 1;                 ///< number of this snapshot in the candidate's life, from 1, given once
-  std::vector<EvidenceCounts> counts;  ///< of the life's first epochs, in their order
-};
-
-/// What the guard compares: a candidate's life.
-struct Life {
-  std::uint32_t candidate = 0;        ///< number of the version
-  std::span<const LifeEpoch> epochs;  ///< from its latest start from 0 % on, in their order
-  std::span<const Restart> restarts = {};
-};
-
 inline constexpr double interval_alpha = 0.05;  // of the intervals that are shown
 
 /// A metric's counts over a life, made ready to be bet on.
