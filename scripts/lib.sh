@@ -5,8 +5,6 @@ cd "$ROOT"
 
 # A bare root may come without HOME.
 export HOME="${HOME:-$(getent passwd "$(id -u)" | cut -d: -f6)}"
-# Without this ccache passes by whatever uses a precompiled header.
-export CCACHE_SLOPPINESS="${CCACHE_SLOPPINESS:-pch_defines,time_macros}"
 export CANARY_DEPS_DIR="${CANARY_DEPS_DIR:-${XDG_CACHE_HOME:-$HOME/.cache}/canary}"
 
 if [ -t 1 ] && [ -z "${NO_COLOR:-}" ] && [ "${TERM:-dumb}" != dumb ]; then
