@@ -10,7 +10,9 @@
 
 #include <boost/json.hpp>
 
+#include <CLI/CLI.hpp>
 #include "canary/control/nearest.hpp"
+
 #include "context.hpp"
 
 namespace canary::cli {
@@ -307,15 +309,15 @@ std::string fish_script(const CLI::App& root) {
 
 }  // namespace
 
-void add_completion(CLI::App& root, Context& context) {
-  CLI::App& noun = add_noun(root, context, "completion", "Prints a completion script for a shell");
+void add_completion(Syntax root, Context& context) {
+  const Syntax noun = add_noun(root, context, "completion", "Prints a completion script for a shell");
   const auto shell = std::make_shared<std::string>();
   add_text(noun, "shell", *shell, "bash, zsh or fish")->required()->type_name("SHELL");
-  noun.callback([&root, &context, shell] {
+  noun.callback([root, &context, shell] {
     std::string script;
-    if (*shell == "bash") script = bash_script(root);
-    if (*shell == "zsh") script = zsh_script(root);
-    if (*shell == "fish") script = fish_script(root);
+    if (*shell == "bash") script = bash_script(root.app());
+    if (*shell == "zsh") script = zsh_script(root.app());
+    if (*shell == "fish") script = fish_script(root.app());
     if (script.empty()) {
       const std::string near = nearest(*shell, std::vector<std::string_view>{"bash", "zsh", "fish"});
       throw Failure{Exit::usage, "completion is for bash, zsh or fish",

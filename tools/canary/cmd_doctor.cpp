@@ -404,8 +404,8 @@ void run(Context& context) {
 
 }  // namespace
 
-void add_doctor(CLI::App& root, Context& context) {
-  CLI::App& noun =
+void add_doctor(Syntax root, Context& context) {
+  Syntax noun =
       add_noun(root, context, "doctor", "Checks configuration, store, tasks, providers, clock and memory limits");
   noun.footer(
       "Exit 0 when all is well, 5 when the configuration does not load, 7 when the store cannot be reached, else 1.");

@@ -336,8 +336,8 @@ void run(Context& context, const ExportOptions& options) {
 
 }  // namespace
 
-void add_export(CLI::App& root, Context& context) {
-  CLI::App& noun = add_noun(root, context, "export", "Writes recorded texts as training data, split by user");
+void add_export(Syntax root, Context& context) {
+  const Syntax noun = add_noun(root, context, "export", "Writes recorded texts as training data, split by user");
   const auto options = std::make_shared<ExportOptions>();
   add_text(noun, "task", options->task, "Task, as configured")->required()->type_name("TASK");
   add_text(noun, "--out", options->out, "Folder for train.jsonl, val.jsonl and manifest.json, made if missing")

@@ -29,16 +29,11 @@ void run(Context& context, const HistoryOptions& options) {
 
 }  // namespace
 
-void add_history(CLI::App& root, Context& context) {
-  CLI::App& noun = add_noun(root, context, "history", "Lists who changed a task's traffic, when and why");
+void add_history(Syntax root, Context& context) {
+  const Syntax noun = add_noun(root, context, "history", "Lists who changed a task's traffic, when and why");
   const auto options = std::make_shared<HistoryOptions>();
   add_text(noun, "task", options->task, "Task, as configured")->required()->type_name("TASK");
-  noun.add_option("--limit", options->limit, "The newest N changes only")
-      ->check(CLI::Validator{[](const std::string& text) {
-                               return text == "0" || text.starts_with('-') ? std::string{"at least 1"} : std::string{};
-                             },
-                             "", ""})
-      ->type_name("N");
+  noun.add_option("--limit", options->limit, "The newest N changes only")->at_least_one()->type_name("N");
   noun.footer("The newest change comes last. Long notes and evidence are cut; --json has them whole.");
   noun.callback([&context, options] { run(context, *options); });
 }

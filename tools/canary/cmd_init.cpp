@@ -92,8 +92,8 @@ void write_new(const std::string& path) {
 
 }  // namespace
 
-void add_init(CLI::App& root, Context& context) {
-  CLI::App& noun = add_noun(root, context, "init", "Writes a commented canary.toml");
+void add_init(Syntax root, Context& context) {
+  const Syntax noun = add_noun(root, context, "init", "Writes a commented canary.toml");
   const auto folder = std::make_shared<std::string>(".");
   add_text(noun, "dir", *folder, "Directory to write it to, made if missing (default: this one)")->type_name("DIR");
   noun.callback([&context, folder] {

@@ -141,18 +141,13 @@ void list(Context& context, const ListOptions& options) {
   lines.end();
 }
 
-void add_list(CLI::App& interactions, Context& context) {
-  CLI::App& verb = add_noun(interactions, context, "list", "Lists what was recorded, the newest first");
+void add_list(Syntax interactions, Context& context) {
+  const Syntax verb = add_noun(interactions, context, "list", "Lists what was recorded, the newest first");
   const auto options = std::make_shared<ListOptions>();
   add_text(verb, "task", options->task, "Task, as configured (default: all of them)")->type_name("TASK");
   add_text(verb, "--version", options->id, "Of this version: TASK@N or TASK@default")->type_name("ID");
   add_time_options(verb, options->times);
-  verb.add_option("--limit", options->limit, "At most N of them (default: 50)")
-      ->check(CLI::Validator{[](const std::string& text) {
-                               return text == "0" || text.starts_with('-') ? std::string{"at least 1"} : std::string{};
-                             },
-                             "", ""})
-      ->type_name("N");
+  verb.add_option("--limit", options->limit, "At most N of them (default: 50)")->at_least_one()->type_name("N");
   verb.add_flag("--errors", options->errors, "Those alone that failed");
   verb.footer(std::string{time_footer} +
               "\nWith --json, a line for each interaction; its id is text, since a double does not hold 63 bits.");
@@ -161,8 +156,8 @@ void add_list(CLI::App& interactions, Context& context) {
 
 }  // namespace
 
-void add_interactions(CLI::App& root, Context& context) {
-  CLI::App& noun = add_noun(root, context, "interactions", "Brings in, shows and scores recorded outcomes");
+void add_interactions(Syntax root, Context& context) {
+  const Syntax noun = add_noun(root, context, "interactions", "Brings in, shows and scores recorded outcomes");
   noun.require_subcommand(1);
   add_interactions_import(noun, context);
   add_list(noun, context);

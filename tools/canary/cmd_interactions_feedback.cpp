@@ -130,8 +130,9 @@ void run(Context& context, const FeedbackOptions& options) {
 
 }  // namespace
 
-void add_interactions_feedback(CLI::App& interactions, Context& context) {
-  CLI::App& verb = add_noun(interactions, context, "feedback", "Gives an interaction the score that came later, once");
+void add_interactions_feedback(Syntax interactions, Context& context) {
+  const Syntax verb =
+      add_noun(interactions, context, "feedback", "Gives an interaction the score that came later, once");
   const auto options = std::make_shared<FeedbackOptions>();
   add_text(verb, "interaction", options->id, "Its id")->required()->type_name("ID");
   add_text(verb, "score", options->score, "Quality, from 0 to 1")->required()->type_name("SCORE");

@@ -85,9 +85,8 @@ void run(Context& context, const ImportOptions& options) {
 
 }  // namespace
 
-void add_interactions_import(CLI::App& interactions, Context& context) {
-  CLI::App& verb =
-      add_noun(interactions, context, "import", "Brings in outcomes that were recorded elsewhere, from CSV");
+void add_interactions_import(Syntax interactions, Context& context) {
+  Syntax verb = add_noun(interactions, context, "import", "Brings in outcomes that were recorded elsewhere, from CSV");
   const auto options = std::make_shared<ImportOptions>();
   add_text(verb, "task", options->task, "Task, as configured")->required()->type_name("TASK");
   add_text(verb, "file", options->file, "CSV with a header, - for stdin")->required()->type_name("FILE");

@@ -168,9 +168,8 @@ void run(Context& context, const StatsOptions& options) {
 
 }  // namespace
 
-void add_interactions_stats(CLI::App& interactions, Context& context) {
-  CLI::App& verb =
-      add_noun(interactions, context, "stats", "Counts, errors, scores, latencies and costs of each version");
+void add_interactions_stats(Syntax interactions, Context& context) {
+  Syntax verb = add_noun(interactions, context, "stats", "Counts, errors, scores, latencies and costs of each version");
   const auto options = std::make_shared<StatsOptions>();
   add_text(verb, "task", options->task, "Task, as configured (default: all of them)")->type_name("TASK");
   add_time_options(verb, options->times);

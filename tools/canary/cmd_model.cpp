@@ -146,8 +146,8 @@ void show(Context& context, const std::string& id) {
 
 // --- command line ----------------------------------------------------------------------------------------------------
 
-void add_register(CLI::App& model, Context& context) {
-  CLI::App& verb = add_noun(model, context, "register", "Registers a model as a new CANDIDATE at 0 %");
+void add_register(Syntax model, Context& context) {
+  const Syntax verb = add_noun(model, context, "register", "Registers a model as a new CANDIDATE at 0 %");
   const auto options = std::make_shared<RegisterOptions>();
   NewVersion& version = options->version;
   add_text(verb, "task", options->task, "Task, as configured")->required()->type_name("TASK");
@@ -166,16 +166,16 @@ void add_register(CLI::App& model, Context& context) {
   verb.callback([&context, options] { register_version(context, *options); });
 }
 
-void add_list(CLI::App& model, Context& context) {
-  CLI::App& verb = add_noun(model, context, "list", "Lists the versions of a task, or of all, with their shares");
+void add_list(Syntax model, Context& context) {
+  const Syntax verb = add_noun(model, context, "list", "Lists the versions of a task, or of all, with their shares");
   const auto task = std::make_shared<std::optional<std::string>>();
   const auto take = [task](const std::string& text) { *task = unprotect(text); };
-  verb.add_option_function<std::string>("task", take, "Task, as configured (default: all of them)")->type_name("TASK");
+  verb.add_option("task", take, "Task, as configured (default: all of them)")->type_name("TASK");
   verb.callback([&context, task] { list(context, *task); });
 }
 
-void add_show(CLI::App& model, Context& context) {
-  CLI::App& verb = add_noun(model, context, "show", "Shows one version, its lineage and its history");
+void add_show(Syntax model, Context& context) {
+  const Syntax verb = add_noun(model, context, "show", "Shows one version, its lineage and its history");
   const auto id = std::make_shared<std::string>();
   add_text(verb, "id", *id, "Version, TASK@N")->required()->type_name("ID");
   verb.callback([&context, id] { show(context, *id); });
@@ -183,8 +183,8 @@ void add_show(CLI::App& model, Context& context) {
 
 }  // namespace
 
-void add_model(CLI::App& root, Context& context) {
-  CLI::App& noun = add_noun(root, context, "model", "Registers model versions and moves traffic between them");
+void add_model(Syntax root, Context& context) {
+  const Syntax noun = add_noun(root, context, "model", "Registers model versions and moves traffic between them");
   noun.require_subcommand(1);
   add_register(noun, context);
   add_list(noun, context);

@@ -75,20 +75,20 @@ ChangeReport roll_back(const Workspace& workspace, const RollbackOptions& option
   return {task, registry.rollback(task.name, options.revision, change), change.dry_run};
 }
 
-std::shared_ptr<StepOptions> add_step(CLI::App& verb) {
+std::shared_ptr<StepOptions> add_step(Syntax verb) {
   const auto options = std::make_shared<StepOptions>();
   add_text(verb, "id", options->id, "Version, TASK@N")->required()->type_name("ID");
   add_change_options(verb, options->change);
   return options;
 }
 
-CLI::Option* add_percent(CLI::App& verb, StepOptions& options, const char* description) {
+Argument add_percent(Syntax verb, StepOptions& options, const char* description) {
   const auto take = [&options](const std::string& text) { options.percent = unprotect(text); };
-  return verb.add_option_function<std::string>("percent", take, description)->type_name("PERCENT");
+  return *verb.add_option("percent", take, description)->type_name("PERCENT");
 }
 
-void add_promote(CLI::App& model, Context& context) {
-  CLI::App& verb = add_noun(model, context, "promote", "Makes a version ACTIVE, with all of the traffic or a part");
+void add_promote(Syntax model, Context& context) {
+  const Syntax verb = add_noun(model, context, "promote", "Makes a version ACTIVE, with all of the traffic or a part");
   const auto options = add_step(verb);
   add_percent(verb, *options, "Its share (default: 100)");
   verb.footer(
@@ -101,8 +101,9 @@ void add_promote(CLI::App& model, Context& context) {
   });
 }
 
-void add_canary(CLI::App& model, Context& context) {
-  CLI::App& verb = add_noun(model, context, "canary", "Gives a version a share; only the base version gives or takes");
+void add_canary(Syntax model, Context& context) {
+  const Syntax verb =
+      add_noun(model, context, "canary", "Gives a version a share; only the base version gives or takes");
   const auto options = add_step(verb);
   add_percent(verb, *options, "Its share")->required();
   verb.footer(
@@ -114,14 +115,15 @@ void add_canary(CLI::App& model, Context& context) {
   });
 }
 
-void add_rollback(CLI::App& model, Context& context) {
-  CLI::App& verb = add_noun(model, context, "rollback", "Takes back a task's last change of weights, or one version");
+void add_rollback(Syntax model, Context& context) {
+  const Syntax verb =
+      add_noun(model, context, "rollback", "Takes back a task's last change of weights, or one version");
   const auto options = std::make_shared<RollbackOptions>();
   add_text(verb, "task", options->subject,
            "TASK: every key gets the version it had; ID: that version to 0 %, DEPRECATED")
       ->required()
       ->type_name("TASK|ID");
-  verb.add_option_function<std::string>(
+  verb.add_option(
           "--to", [options](const std::string& revision) { options->revision = revision_argument("--to", revision); },
           "Back to this revision of the task (default: the one before the last change of weights)")
       ->type_name("REVISION");
@@ -132,8 +134,8 @@ void add_rollback(CLI::App& model, Context& context) {
   });
 }
 
-void add_status_step(CLI::App& model, Context& context, const char* name, const char* description, Verb step) {
-  CLI::App& verb = add_noun(model, context, name, description);
+void add_status_step(Syntax model, Context& context, const char* name, const char* description, Verb step) {
+  const Syntax verb = add_noun(model, context, name, description);
   const auto options = add_step(verb);
   verb.callback([&context, options, step] {
     const Workspace workspace{context};
@@ -143,7 +145,7 @@ void add_status_step(CLI::App& model, Context& context, const char* name, const 
 
 }  // namespace
 
-void add_model_changes(CLI::App& model, Context& context) {
+void add_model_changes(Syntax model, Context& context) {
   add_promote(model, context);
   add_canary(model, context);
   add_rollback(model, context);

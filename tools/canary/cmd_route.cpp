@@ -166,8 +166,8 @@ void run(Context& context, const RouteOptions& options) {
 
 }  // namespace
 
-void add_route(CLI::App& root, Context& context) {
-  CLI::App& noun = add_noun(root, context, "route", "Prints the decision for each key");
+void add_route(Syntax root, Context& context) {
+  const Syntax noun = add_noun(root, context, "route", "Prints the decision for each key");
   const auto options = std::make_shared<RouteOptions>();
   add_text(noun, "task", options->task, "Task, as configured")->required()->type_name("TASK");
   add_texts(noun, "key", options->keys, "Keys; put -- before one that starts with a dash")->type_name("KEY");

@@ -337,9 +337,8 @@ void run(Context& context, const SimulateOptions& options) {
 
 }  // namespace
 
-void add_simulate(CLI::App& root, Context& context) {
-  CLI::App& noun =
-      add_noun(root, context, "simulate", "Routes keys under today's split and a tried one; changes nothing");
+void add_simulate(Syntax root, Context& context) {
+  Syntax noun = add_noun(root, context, "simulate", "Routes keys under today's split and a tried one; changes nothing");
   const auto options = std::make_shared<SimulateOptions>();
   add_text(noun, "task", options->task, "Task, as configured")->required()->type_name("TASK");
   add_key_options(noun, options->source)->required();

@@ -227,21 +227,22 @@ void restore(Context& context, const RestoreOptions& options) {
 
 }  // namespace
 
-void add_store(CLI::App& root, Context& context) {
-  CLI::App& noun = add_noun(root, context, "store", "Migrates, backs up and restores the database");
+void add_store(Syntax root, Context& context) {
+  const Syntax noun = add_noun(root, context, "store", "Migrates, backs up and restores the database");
   noun.require_subcommand(1);
 
-  CLI::App& migration = add_noun(noun, context, "migrate", "Brings the database to this program's schema");
+  const Syntax migration = add_noun(noun, context, "migrate", "Brings the database to this program's schema");
   migration.footer("Programs of the schema before go on reading and writing.");
   migration.callback([&context] { migrate(context); });
 
-  CLI::App& saving = add_noun(noun, context, "backup", "Writes everything to an SQLite file, from one consistent view");
+  const Syntax saving =
+      add_noun(noun, context, "backup", "Writes everything to an SQLite file, from one consistent view");
   const auto to = std::make_shared<BackupOptions>();
   add_text(saving, "file", to->file, "File to write")->required()->type_name("FILE");
   saving.add_flag("--force", to->force, "Replace a file that is there");
   saving.callback([&context, to] { backup(context, *to); });
 
-  CLI::App& loading = add_noun(noun, context, "restore", "Fills the database from a backup");
+  const Syntax loading = add_noun(noun, context, "restore", "Fills the database from a backup");
   const auto from = std::make_shared<RestoreOptions>();
   add_text(loading, "file", from->file, "Backup to read; it stays as it is")->required()->type_name("FILE");
   loading.add_flag("--replace", from->replace, "Let go of every task that the store has now");

@@ -8,8 +8,8 @@
 
 namespace canary::cli {
 
-void add_version(CLI::App& root, Context& context) {
-  CLI::App& noun = add_noun(root, context, "version", "Prints the version");
+void add_version(Syntax root, Context& context) {
+  const Syntax noun = add_noun(root, context, "version", "Prints the version");
   noun.callback([&context] {
     if (context.json) return write_document(context.out, boost::json::object{{"version", json_text(canary::version)}});
     context.out.write("canary " + std::string{canary::version} + '\n');

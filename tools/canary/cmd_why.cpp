@@ -183,12 +183,12 @@ void run(Context& context, const WhyOptions& options) {
 
 }  // namespace
 
-void add_why(CLI::App& root, Context& context) {
-  CLI::App& noun = add_noun(root, context, "why", "Explains one decision");
+void add_why(Syntax root, Context& context) {
+  const Syntax noun = add_noun(root, context, "why", "Explains one decision");
   const auto options = std::make_shared<WhyOptions>();
   add_text(noun, "task", options->task, "Task, as configured")->required()->type_name("TASK");
   add_text(noun, "key", options->key, "Key; put -- before one that starts with a dash")->required()->type_name("KEY");
-  noun.add_option_function<std::string>(
+  noun.add_option(
           "--at", [options](const std::string& revision) { options->at = revision_argument("--at", revision); },
           "Explain the decision as it was at this revision (needs a database)")
       ->type_name("REVISION");

@@ -5,6 +5,8 @@
 #include <system_error>
 #include <utility>
 
+#include <CLI/CLI.hpp>
+
 namespace canary::cli {
 namespace {
 
@@ -12,8 +14,8 @@ constexpr char mark = '\x01';
 
 }  // namespace
 
-void add_global_options(CLI::App& app, Context& context) {
-  app.add_option_function<std::string>(
+void add_global_options(Syntax app, Context& context) {
+  app.add_option(
          "--config",
          [&context](const std::string& file) {
            context.config_file = unprotect(file);
@@ -25,8 +27,8 @@ void add_global_options(CLI::App& app, Context& context) {
   app.add_flag("--json", context.json, "Results and errors as JSON, one document, or one a line where noted");
 }
 
-CLI::App& add_noun(CLI::App& root, Context& context, const char* name, const char* description) {
-  CLI::App& noun = *root.add_subcommand(name, description);
+Syntax add_noun(Syntax root, Context& context, const char* name, const char* description) {
+  const Syntax noun{*root.app().add_subcommand(name, description)};
   add_global_options(noun, context);
   return noun;
 }
@@ -51,19 +53,19 @@ std::string unprotect(std::string argument) {
   return argument;
 }
 
-CLI::Option* add_text(CLI::App& app, const std::string& name, std::string& target, const std::string& description) {
-  return app.add_option_function<std::string>(
+Argument add_text(Syntax app, const std::string& name, std::string& target, const std::string& description) {
+  return app.add_option(
       name, [&target](const std::string& text) { target = unprotect(text); }, description);
 }
 
-CLI::Option* add_texts(CLI::App& app, const std::string& name, std::vector<std::string>& target,
-                       const std::string& description) {
-  return app.add_option_function<std::vector<std::string>>(
+Argument add_texts(Syntax app, const std::string& name, std::vector<std::string>& target,
+                   const std::string& description) {
+  return Argument{*app.app().add_option_function<std::vector<std::string>>(
       name,
       [&target](const std::vector<std::string>& texts) {
         for (const std::string& text : texts) target.push_back(unprotect(text));
       },
-      description);
+      description)};
 }
 
 std::uint32_t revision_argument(std::string_view option, const std::string& text) {

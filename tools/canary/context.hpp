@@ -6,10 +6,9 @@
 #include <string_view>
 #include <vector>
 
-#include <CLI/CLI.hpp>
-
 #include "failure.hpp"
 #include "output.hpp"
+#include "syntax.hpp"
 
 namespace canary::cli {
 
@@ -23,23 +22,23 @@ struct Context {
 };
 
 // Each noun's file defines one of these: it adds the noun, its options and what it does to the command line.
-void add_init(CLI::App& root, Context& context);
-void add_route(CLI::App& root, Context& context);
-void add_why(CLI::App& root, Context& context);
-void add_simulate(CLI::App& root, Context& context);
-void add_model(CLI::App& root, Context& context);
-void add_model_changes(CLI::App& model, Context& context);  ///< verbs of `model`
-void add_history(CLI::App& root, Context& context);
-void add_store(CLI::App& root, Context& context);
-void add_doctor(CLI::App& root, Context& context);
-void add_version(CLI::App& root, Context& context);
-void add_completion(CLI::App& root, Context& context);
+void add_init(Syntax root, Context& context);
+void add_route(Syntax root, Context& context);
+void add_why(Syntax root, Context& context);
+void add_simulate(Syntax root, Context& context);
+void add_model(Syntax root, Context& context);
+void add_model_changes(Syntax model, Context& context);  ///< verbs of `model`
+void add_history(Syntax root, Context& context);
+void add_store(Syntax root, Context& context);
+void add_doctor(Syntax root, Context& context);
+void add_version(Syntax root, Context& context);
+void add_completion(Syntax root, Context& context);
 
 /// Options that stand before or behind the noun.
-void add_global_options(CLI::App& app, Context& context);
+void add_global_options(Syntax app, Context& context);
 
 /// A noun, or a verb of one, with the global options.
-CLI::App& add_noun(CLI::App& root, Context& context, const char* name, const char* description);
+Syntax add_noun(Syntax root, Context& context, const char* name, const char* description);
 
 /// Command-line texts are bytes: keys may be anything. CLI11 gives some a meaning of their own ("[a,b]" would become two
 /// values, "++" would end the command, and what stands behind "--" would go to the wrong command), so main() marks those,
@@ -48,9 +47,9 @@ CLI::App& add_noun(CLI::App& root, Context& context, const char* name, const cha
 [[nodiscard]] std::string unprotect(std::string argument);
 
 /// Adds an option or a positional whose text arrives as it was typed.
-CLI::Option* add_text(CLI::App& app, const std::string& name, std::string& target, const std::string& description);
-CLI::Option* add_texts(CLI::App& app, const std::string& name, std::vector<std::string>& target,
-                       const std::string& description);
+Argument add_text(Syntax app, const std::string& name, std::string& target, const std::string& description);
+Argument add_texts(Syntax app, const std::string& name, std::vector<std::string>& target,
+                   const std::string& description);
 
 /// A task's revision. What is more than any can be is the largest: it will not be found either.
 /// Errors  Failure usage for what is no number.

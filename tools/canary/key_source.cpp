@@ -29,13 +29,13 @@ bool names_csv(std::string_view file) {
 
 }  // namespace
 
-CLI::Option* add_key_options(CLI::App& noun, KeyOptions& options) {
-  noun.add_option_function<std::string>(
+Argument add_key_options(Syntax noun, KeyOptions& options) {
+  noun.add_option(
           "--column", [&options](const std::string& name) { options.column = unprotect(name); },
           "Column that holds the keys; the file is CSV with a header then")
       ->type_name("NAME");
-  return add_text(noun, "--keys", options.file, "File with keys, - for stdin: plain lines, or CSV if it ends in .csv")
-      ->type_name("FILE");
+  return *add_text(noun, "--keys", options.file, "File with keys, - for stdin: plain lines, or CSV if it ends in .csv")
+              ->type_name("FILE");
 }
 
 KeySource::KeySource(KeyOptions options)

@@ -9,7 +9,7 @@
 #include <string_view>
 #include <vector>
 
-#include <CLI/CLI.hpp>
+#include "syntax.hpp"
 
 #include "csv_reader.hpp"
 
@@ -23,7 +23,7 @@ struct KeyOptions {
 };
 
 /// The options --keys and --column of a command; returns --keys.
-CLI::Option* add_key_options(CLI::App& noun, KeyOptions& options);
+Argument add_key_options(Syntax noun, KeyOptions& options);
 
 class KeySource {
  public:

@@ -12,6 +12,7 @@
 #include <string_view>
 #include <vector>
 
+#include <CLI/CLI.hpp>
 #include <boost/json.hpp>
 
 #include "canary/control/nearest.hpp"
@@ -31,11 +32,12 @@ constexpr const char* footer =
     "unreachable.\n"
     "`canary NOUN --help` says more.";
 
-void build(CLI::App& root, Context& context) {
-  root.name("canary");
-  root.require_subcommand(1);
-  root.set_version_flag("--version", "canary " + std::string{canary::version}, "Prints the version");
-  root.footer(footer);
+void build(CLI::App& app, Context& context) {
+  app.name("canary");
+  app.require_subcommand(1);
+  app.set_version_flag("--version", "canary " + std::string{canary::version}, "Prints the version");
+  app.footer(footer);
+  const Syntax root{app};
   add_global_options(root, context);
   add_init(root, context);
   add_model(root, context);

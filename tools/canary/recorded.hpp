@@ -15,11 +15,11 @@
 namespace canary::cli {
 
 // Nouns, and verbs of `interactions`, as in context.hpp.
-void add_interactions(CLI::App& root, Context& context);
-void add_interactions_import(CLI::App& interactions, Context& context);
-void add_interactions_stats(CLI::App& interactions, Context& context);
-void add_interactions_feedback(CLI::App& interactions, Context& context);
-void add_export(CLI::App& root, Context& context);
+void add_interactions(Syntax root, Context& context);
+void add_interactions_import(Syntax interactions, Context& context);
+void add_interactions_stats(Syntax interactions, Context& context);
+void add_interactions_feedback(Syntax interactions, Context& context);
+void add_export(Syntax root, Context& context);
 
 /// The configuration, its store, and the interactions in it.
 struct Recorded : Workspace {

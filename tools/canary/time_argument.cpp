@@ -177,7 +177,7 @@ TimeRange TimeOptions::range(TimeUs now_us) const {
   return range;
 }
 
-void add_time_options(CLI::App& verb, TimeOptions& options) {
+void add_time_options(Syntax verb, TimeOptions& options) {
   add_text(verb, "--since", options.since, "Recorded at this time or later")->type_name("TIME");
   add_text(verb, "--until", options.until, "Recorded before this time")->type_name("TIME");
 }

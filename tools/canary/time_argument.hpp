@@ -6,7 +6,7 @@
 #include <string>
 #include <string_view>
 
-#include <CLI/CLI.hpp>
+#include "syntax.hpp"
 
 #include "canary/control/store.hpp"
 
@@ -40,7 +40,7 @@ struct TimeOptions {
   [[nodiscard]] TimeRange range(TimeUs now_us) const;
 };
 
-void add_time_options(CLI::App& verb, TimeOptions& options);
+void add_time_options(Syntax verb, TimeOptions& options);
 
 /// What the help says of them.
 inline constexpr const char* time_footer =

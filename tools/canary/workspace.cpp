@@ -58,9 +58,9 @@ ChangeOptions ChangeArguments::options() const {
   return options;
 }
 
-void add_change_options(CLI::App& verb, ChangeArguments& arguments) {
+void add_change_options(Syntax verb, ChangeArguments& arguments) {
   add_text(verb, "--note", arguments.note, "Why, for the history")->type_name("TEXT");
-  verb.add_option_function<std::string>(
+  verb.add_option(
           "--actor",
           [&arguments](const std::string& name) {
             arguments.actor = unprotect(name);

@@ -47,7 +47,7 @@ struct ChangeArguments {
   [[nodiscard]] ChangeOptions options() const;
 };
 
-void add_change_options(CLI::App& verb, ChangeArguments& arguments);
+void add_change_options(Syntax verb, ChangeArguments& arguments);
 
 /// A share as it was typed.
 /// Errors  Failure invalid_input for all that is none.

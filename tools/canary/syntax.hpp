@@ -1,0 +1,51 @@
+// syntax.hpp: what commands say to the command line's parser, without the parser: CLI11's header costs every source that
+// includes it some seconds, and only main.cpp, syntax.cpp and cmd_completion.cpp need it.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <string>
+
+namespace CLI {
+class App;
+class Option;
+}  // namespace CLI
+
+namespace canary::cli {
+
+/// An option or a positional, while it is being described; calls chain by `->`.
+class Argument {
+ public:
+  explicit Argument(CLI::Option& option) noexcept : option_{&option} {}
+  Argument* operator->() noexcept { return this; }
+
+  Argument* required();
+  Argument* type_name(const std::string& name);
+  Argument* allow_extra_args(bool allowed);
+  /// Refuses 0 and what is below.
+  Argument* at_least_one();
+
+ private:
+  CLI::Option* option_;
+};
+
+/// A noun or a verb of the command line.
+class Syntax {
+ public:
+  explicit Syntax(CLI::App& app) noexcept : app_{&app} {}
+  [[nodiscard]] CLI::App& app() const noexcept { return *app_; }
+
+  Argument add_flag(const std::string& name, bool& target, const std::string& description) const;
+  Argument add_option(const std::string& name, std::uint32_t& target, const std::string& description) const;
+  Argument add_option(const std::string& name, std::uint64_t& target, const std::string& description) const;
+  Argument add_option(const std::string& name, std::function<void(const std::string&)> take,
+                      const std::string& description) const;
+  void footer(const std::string& text) const;
+  void callback(std::function<void()> run) const;
+  void require_subcommand(int count) const;
+
+ private:
+  CLI::App* app_;
+};
+
+}  // namespace canary::cli
