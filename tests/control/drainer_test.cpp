@@ -652,8 +652,9 @@ TEST_CASE("drainer: a score whose interaction comes between the look and the tra
   }
   CHECK(world.rows()[0].score == 500'000'000);
   CHECK(world.window(1).scored == 1);
+  const EvidenceCounts evidence = world.evidence();
   std::uint64_t scored = 0;
-  for (const std::uint64_t bin : world.evidence().of(CountedBy::unit, candidate).score) scored += bin;
+  for (const std::uint64_t bin : evidence.of(CountedBy::unit, candidate).score) scored += bin;
   CHECK(scored == 1);
 }
 
