@@ -15,3 +15,6 @@
 #include "canary/core/recorder.hpp"     // record(decision, outcome) -> a lane of this thread
 #include "canary/control/window.hpp"    // interactions -> counts of a version that add up
 #include "canary/control/evidence.hpp"  // assignments and outcomes -> counts that the guard reads
+#include "canary/control/guard.hpp"         // evidence -> verdict -> action
+#include "canary/control/guard_plan.hpp"    // how much traffic a verdict takes
+#include "canary/control/guard_replay.hpp"  // what the guard would have done on recorded outcomes

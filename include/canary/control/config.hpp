@@ -68,15 +68,27 @@ enum class MetricUnit : std::uint8_t {
   request,  ///< every outcome, where users do not differ
 };
 
-/// One thing that the guard watches.
+/// One thing that the guard watches. What a margin is measured in follows the kind:
+///
+///   kind      margin                                               advance_margin
+///   success   share of the requests that may fail beside           the same
+///   score     points of a score in [0, 1]                          the same
+///   latency   ratio: 0.1 lets every percentile be 10 % slower      share of the requests that may be slower than that
+///   cost      ratio of the mean cost: 0.1 lets it be 10 % dearer   the same
 struct MetricConfig {
   std::string name;
   MetricKind kind = MetricKind::success;
   double margin = 0.005;                                             ///< tolerated harm before rollback
   std::vector<double> advance_margin{0.10, 0.06, 0.04, 0.03, 0.02};  ///< one per step below 100 %, or one for all
   MetricUnit unit = MetricUnit::key;
+  double weight = 1;         ///< in the sum that rolls back, relative to the other metrics
+  std::uint32_t slo_us = 0;  ///< latency: watch this threshold alone; 0: the baseline's frozen percentiles
+  double error_ratio = 0;    ///< success: failures may be so many times as frequent, instead of `margin`; 0: off
   friend bool operator==(const MetricConfig&, const MetricConfig&) = default;
 };
+
+/// What becomes of a candidate whose records fall short of its share, so that nothing can be compared.
+enum class OnMissing : std::uint8_t { hold, rollback };
 
 /// When a new version of a task advances and when it is taken back.
 struct GuardConfig {
@@ -85,6 +97,9 @@ struct GuardConfig {
   std::vector<std::uint32_t> steps_ppm{10'000, 50'000, 100'000, 250'000, 500'000, 1'000'000};  ///< rising shares
   std::uint32_t outcome_timeout_s = 600;  ///< an assigned request without an outcome by then counts as a failure
   std::vector<MetricConfig> metrics;      ///< empty: no metric is watched
+  std::uint64_t units_min = 100;          ///< of the candidate, with an outcome, before any advance
+  std::uint32_t step_min_s = 0;           ///< least stay on a step before an advance
+  OnMissing on_missing = OnMissing::hold;
   friend bool operator==(const GuardConfig&, const GuardConfig&) = default;
 };
 

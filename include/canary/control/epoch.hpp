@@ -61,8 +61,16 @@ inline constexpr std::array<double, 5> latency_quantiles{0.50, 0.75, 0.90, 0.95,
 
 /// Figures of what the baseline did.
 /// Input   `margins`: of the metrics of latency, e.g. .25; each threshold stands there once more with each margin.
-[[nodiscard]] inline Frozen freeze(const WindowCounts& counts, const std::vector<double>& margins) {
+///         `slos_us`: thresholds that stand there whatever the baseline did.
+[[nodiscard]] inline Frozen freeze(const WindowCounts& counts, const std::vector<double>& margins,
+                                   const std::vector<std::uint32_t>& slos_us = {}) {
   Frozen frozen;
+  frozen.latency_us = slos_us;
+  const auto in_order = [&] {
+    std::sort(frozen.latency_us.begin(), frozen.latency_us.end());
+    frozen.latency_us.erase(std::unique(frozen.latency_us.begin(), frozen.latency_us.end()), frozen.latency_us.end());
+  };
+  in_order();
   if (counts.count == 0) return frozen;
   const auto count = static_cast<double>(counts.count);
   frozen.outcomes = counts.count;
@@ -85,8 +93,7 @@ inline constexpr std::array<double, 5> latency_quantiles{0.50, 0.75, 0.90, 0.95,
     for (const double margin : margins)
       frozen.latency_us.push_back(static_cast<std::uint32_t>(std::min(*value * (1 + margin), 4e9)));
   }
-  std::sort(frozen.latency_us.begin(), frozen.latency_us.end());
-  frozen.latency_us.erase(std::unique(frozen.latency_us.begin(), frozen.latency_us.end()), frozen.latency_us.end());
+  in_order();
   return frozen;
 }
 
