@@ -29,6 +29,7 @@ void add_why(CLI::App& root, Context& context);
 void add_simulate(CLI::App& root, Context& context);
 void add_model(CLI::App& root, Context& context);
 void add_model_changes(CLI::App& model, Context& context);  ///< verbs of `model`
+void add_guard(CLI::App& root, Context& context);
 void add_history(CLI::App& root, Context& context);
 void add_store(CLI::App& root, Context& context);
 void add_doctor(CLI::App& root, Context& context);

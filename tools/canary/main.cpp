@@ -45,6 +45,7 @@ void build(CLI::App& root, Context& context) {
   add_simulate(root, context);
   add_interactions(root, context);
   add_export(root, context);
+  add_guard(root, context);
   add_store(root, context);
   add_doctor(root, context);
   add_version(root, context);
