@@ -53,6 +53,14 @@ no_main_cluster() {
   echo 'create_main_cluster = false' | as_root tee /etc/postgresql-common/createcluster.conf >/dev/null
 }
 
+# What the export's lines are checked by.
+need_export_checks() {
+  if ! have jq; then missing+=(jq); fi
+  if [ ! -e /usr/lib/python3/dist-packages/fastjsonschema ] && ! python3 -c 'import fastjsonschema' 2>/dev/null; then
+    missing+=(python3-fastjsonschema)
+  fi
+}
+
 need_command() { if ! have "$1"; then missing+=("$2"); fi; }
 need_header() { if ! header "$1"; then missing+=("$2"); fi; }
 
@@ -165,6 +173,8 @@ case "$door" in
   bench)
     need_build
     need_command python3 python3
+    need_export_checks
+    need_postgres
     need_header benchmark/benchmark.h libbenchmark-dev
     need_header absl/random/discrete_distribution.h libabsl-dev
     need_header gsl/gsl_randist.h libgsl-dev
@@ -180,6 +190,7 @@ case "$door" in
     need_clang
     need_libcxx
     need_command spin spin
+    need_export_checks
     need_postgres
     need_command node nodejs
     need_command npm npm

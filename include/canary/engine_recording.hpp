@@ -88,6 +88,12 @@ class Recording {
     std::vector<TaskNames> names;
   };
 
+  /// Lives of a task's candidates, and the last revision that it had when they were looked up.
+  struct Lives {
+    std::uint32_t newest = 0;
+    std::vector<std::uint32_t> watched;
+  };
+
   void tick();
   void top_up_lanes();
   void drain();
@@ -104,6 +110,8 @@ class Recording {
   void keep_house();
   void find_orphans();
   void forget_old(TimeUs now_us);
+  void forget_units(TimeUs now_us);
+  [[nodiscard]] Lives lives_since(std::string_view task, TimeUs time_us);
   [[nodiscard]] bool crowded() const noexcept;
   [[nodiscard]] std::unique_ptr<Drainer> make_drainer(Spool& spool);
   void add_backlog(Source& source);
@@ -142,8 +150,10 @@ class Recording {
   std::minstd_rand jitter_{std::random_device{}()};
   Steady::time_point next_orphans_{};
   Steady::time_point next_house_{};
-  Steady::time_point give_up_{};                  // when stopping
-  std::optional<TimeUs> forgetting_before_us_{};  // until everything older is gone
+  Steady::time_point next_units_{};
+  std::vector<std::pair<std::uint32_t, std::string>> units_of_;  // tasks whose units are still to be looked at
+  Steady::time_point give_up_{};                                 // when stopping
+  std::optional<TimeUs> forgetting_before_us_{};                 // until everything older is gone
   std::atomic<bool> ticking_{true};
   std::atomic<bool> configured_{false};  // the drain thread shall look at the configuration again
   std::thread ticker_;
@@ -160,6 +170,9 @@ inline constexpr std::string_view all_rings_taken =
 inline constexpr std::chrono::milliseconds most_pause{5'000};
 inline constexpr std::chrono::seconds orphans_every{30};
 inline constexpr std::chrono::minutes house_every{10};
+inline constexpr std::chrono::hours units_every{24};
+inline constexpr std::chrono::milliseconds units_at_once{50};  // what is recorded meanwhile waits
+inline constexpr TimeUs late_spool_us = gone_after_us;         // a spool that comes later may claim units anew
 
 /// What is wrong, and what to do where that is known.
 [[nodiscard]] inline std::string words_of(const std::exception& error) {
@@ -555,17 +568,21 @@ inline void Recording::find_orphans() {
 
 inline void Recording::keep_house() {
   const bool due = Steady::now() >= next_house_;
-  if (!due && !forgetting_before_us_) return;
-  try {
-    const TimeUs now_us = options_.clock();
-    if (due) {
-      next_house_ = Steady::now() + detail::house_every;
-      own_.drainer->close_silent(now_us);
+  if (!due && !forgetting_before_us_ && units_of_.empty()) return;
+  if (due) next_house_ = Steady::now() + detail::house_every;
+  const TimeUs now_us = options_.clock();
+  const auto attempt = [this](auto work) {
+    try {
+      work();
+    } catch (const std::exception& error) {
+      tell(detail::words_of(error), true);
     }
+  };
+  if (due) attempt([&] { own_.drainer->close_silent(now_us); });
+  attempt([&] {
     forget_old(now_us);
-  } catch (const std::exception& error) {
-    tell(detail::words_of(error), true);
-  }
+    forget_units(now_us);
+  });
 }
 
 /// One part, so that what is recorded meanwhile need not wait.
@@ -579,6 +596,39 @@ inline void Recording::forget_old(TimeUs now_us) {
   if (!forgetting_before_us_ && days != 0) forgetting_before_us_ = now_us - days * day_us;
   // The same line until it is reached: one that moves on begins anew each time.
   if (forgetting_before_us_ && interactions_->forget_before(*forgetting_before_us_)) forgetting_before_us_.reset();
+}
+
+/// Units of lives that have been over for so long that no spool will ask for them, some of them.
+inline void Recording::forget_units(TimeUs now_us) {
+  if (units_of_.empty() && Steady::now() >= next_units_) {
+    next_units_ = Steady::now() + detail::units_every;
+    units_of_ = interactions_->task_names();
+  }
+  for (const auto until = Steady::now() + detail::units_at_once; !units_of_.empty() && Steady::now() < until;) {
+    const auto& [number, name] = units_of_.back();
+    const Lives lives = lives_since(name, now_us - detail::late_spool_us);
+    if (!interactions_->forget_units(number, lives.newest, lives.watched)) break;
+    units_of_.pop_back();
+  }
+}
+
+/// Those that were watched at that time or later: a life is over from the change of weights whose epoch has it no more.
+/// So they are the candidates of every epoch back to the one that was open then.
+inline Recording::Lives Recording::lives_since(std::string_view task, TimeUs time_us) {
+  constexpr std::uint32_t page = 64;
+  Lives lives;
+  for (std::uint32_t to = HistoryFilter{}.to; to != 0;) {
+    const std::vector<HistoryRow> rows = store_.history(task, {.to = to, .newest = page});
+    for (auto row = rows.rbegin(); row != rows.rend(); ++row) {
+      lives.newest = std::max(lives.newest, row->revision);
+      if (row->epoch.empty() && row->points_moved == 0) continue;
+      if (const std::optional<Epoch> epoch = parse_epoch(row->epoch))
+        for (const Candidate& each : epoch->candidates) lives.watched.push_back(each.since);
+      if (row->at_us <= time_us) return lives;
+    }
+    to = rows.empty() ? 0 : rows.front().revision - 1;
+  }
+  return lives;
 }
 
 }  // namespace canary

@@ -271,6 +271,7 @@ TEST_CASE("guard: scores and costs are compared by their means", "[control][guar
   };
   Verdict verdict = judged(config, costing(0), {.index = 2});
   CHECK(verdict.action == Action::advance);
+  CHECK(says(verdict, "harm of 20 % or more is ruled out"));
   CHECK(std::abs(verdict.metrics.at(0).baseline.value - 100) < 1e-9);
   verdict = judged(config, costing(1'000), {.index = 2});
   CHECK(verdict.action == Action::rollback);

@@ -833,6 +833,76 @@ TEST_CASE("recording: interactions older than keep_days leave the store, with th
   CHECK(world.rows().size() == 300);
 }
 
+TEST_CASE("recording: counts that make no sense keep a spool that is gone, and nothing else from being tidied up",
+          "[fault]") {
+  World world;
+  world.config.recorder.keep_days = 30;
+  const TimeUs start_us = real_now_us();
+  constexpr TimeUs day_us = 24 * hour_us;
+  const auto kept = world.shared->store.interactions();
+  for (const char id : {'d', 'e'}) {
+    const SpoolRecord spool = kept->claim(std::string(32, id), start_us);
+    const auto delivery = kept->begin(spool);
+    delivery->put({CountsKind::drops, 1, 0, 1, 0, "\x80"});
+    delivery->commit({}, start_us);
+  }
+  {
+    Timed timed{world.config, world.shared->store, start_us};
+    for (std::uint32_t i = 1; i <= 100; ++i)
+      REQUIRE(timed.recorder().record(Decision{&compared[0], 5, 0}, outcome_of(1, i)));
+    timed.flush();
+  }
+  CHECK(world.rows().size() == 100);
+  Timed timed{world.config, world.shared->store, start_us + 31 * day_us};
+  timed.flush();
+  CHECK(world.rows().empty());
+  CHECK(kept->spools().size() == 2);  // its own, and the one that cannot be added to the first
+}
+
+TEST_CASE("evidence: units of a life go when it has been over for a week, and those of others stay", "[fault]") {
+  const World world;
+  Store& store = world.shared->store;
+  const TimeUs start_us = real_now_us();
+  constexpr TimeUs day_us = 24 * hour_us;
+  TimeUs change_us = start_us - hour_us;
+  Registry registry{store, [&] { return change_us; }};
+  (void)registry.register_version("checks", {.model = "v1"});
+  const auto begin_life = [&] { return registry.canary("checks", 1, 300'000).row.revision; };
+  const std::uint32_t first = begin_life();
+  std::vector<std::uint32_t> lives{first};
+  const auto claim = [&](TimeUs at_us) {
+    Timed timed{world.config, store, at_us};
+    (void)assign(timed.recorder(), 100, 1'000, lives.back());
+    timed.flush();
+  };
+  const auto units_of = [&](std::uint32_t life) {
+    const auto kept = store.interactions();
+    const auto delivery = kept->begin(kept->claim(std::string(32, 'e'), start_us));
+    std::vector<UnitKey> units;
+    for (Point point = 1'000; point != 1'100; ++point)
+      units.push_back({kept->find_task("checks").value(), life, point, 1, false});
+    std::vector<bool> fresh;
+    delivery->claim_units(units, fresh);
+    return std::count(fresh.begin(), fresh.end(), false);
+  };
+  claim(start_us);
+  change_us = start_us + 20 * day_us;  // long after its last unit
+  (void)registry.canary("checks", 1, 0);
+  change_us += hour_us;
+  lives.push_back(begin_life());
+  REQUIRE(lives.back() > first);
+  claim(change_us + hour_us);
+  CHECK(units_of(first) == 100);
+  CHECK(units_of(lives.back()) == 100);
+  change_us += hour_us;
+  (void)registry.canary("checks", 1, 400'000);  // another epoch of the same life
+  claim(start_us + 26 * day_us);
+  CHECK(units_of(first) == 100);  // a spool that was cut off may still bring some
+  claim(start_us + 28 * day_us);  // keeps house at its start
+  CHECK(units_of(first) == 0);
+  CHECK(units_of(lives.back()) == 100);
+}
+
 // --- feedback ------------------------------------------------------------------------------------------------------------
 
 TEST_CASE("feedback: it joins its interaction once, from this engine or another, at once, later or before it is known",

@@ -26,19 +26,6 @@
 
 namespace canary {
 
-/// Counts as they stood earlier.
-struct Restart {
-  std::uint32_t k = 1;                 ///< number of this snapshot in the candidate's life, from 1, given once
-  std::vector<EvidenceCounts> counts;  ///< of the life's first epochs, in their order
-};
-
-/// What the guard compares: a candidate's life.
-struct Life {
-  std::uint32_t candidate = 0;        ///< number of the version
-  std::span<const LifeEpoch> epochs;  ///< from its latest start from 0 % on, in their order
-  std::span<const Restart> restarts = {};
-};
-
 inline constexpr double interval_alpha = 0.05;  // of the intervals that are shown
 
 /// A metric's counts over a life, made ready to be bet on.
@@ -253,10 +240,12 @@ inline void MetricEvidence::sum_up(const Life& life) {
     observed_candidate_ += observed(metric_.kind, each.counts.of(by, Arm::candidate));
     const std::uint64_t units_baseline = observed(metric_.kind, each.counts.of(CountedBy::unit, Arm::baseline));
     const std::uint64_t units_candidate = observed(metric_.kind, each.counts.of(CountedBy::unit, Arm::candidate));
-    log_recorded_alike_ += log_sample_ratio(share, units_candidate, units_baseline);
-    log_counted_alike_ +=
-        log_sample_ratio(share, counted(metric_.kind, each.counts.of(CountedBy::unit, Arm::candidate)),
-                         counted(metric_.kind, each.counts.of(CountedBy::unit, Arm::baseline)));
+    const std::uint64_t bet_baseline = counted(metric_.kind, each.counts.of(CountedBy::unit, Arm::baseline));
+    const std::uint64_t bet_candidate = counted(metric_.kind, each.counts.of(CountedBy::unit, Arm::candidate));
+    const bool none_missing = bet_baseline == units_baseline && bet_candidate == units_candidate;
+    const double recorded_alike = log_sample_ratio(share, units_candidate, units_baseline);
+    log_recorded_alike_ += recorded_alike;
+    log_counted_alike_ += none_missing ? recorded_alike : log_sample_ratio(share, bet_candidate, bet_baseline);
     recorded_expected += share * (detail::number(units_baseline) + detail::number(units_candidate));
     recorded_units += detail::number(units_candidate);
     if (metric_.kind == MetricKind::cost && each.epoch.frozen.cost_cap_microusd > 0)

@@ -4,6 +4,7 @@
 // Half of the runs take longer. Measured beside simulations in bench/guard_quality.cpp.
 #pragma once
 
+#include <algorithm>
 #include <cmath>
 #include <cstdint>
 #include <optional>

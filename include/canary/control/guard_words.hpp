@@ -63,6 +63,11 @@ namespace canary::detail {
   return "";
 }
 
+/// The same of an advance margin, which is a share of requests where latency is meant.
+[[nodiscard]] inline std::string advance_words(const MetricConfig& metric, double margin) {
+  return metric.kind == MetricKind::cost ? figure(100 * margin) + " %" : figure(margin);
+}
+
 [[nodiscard]] inline std::string harm_words(const MetricConfig& metric, const MetricVerdict& seen,
                                             const Verdict& verdict) {
   const std::string beyond = metric.kind == MetricKind::success && metric.error_ratio > 0
@@ -77,17 +82,17 @@ namespace canary::detail {
 
 [[nodiscard]] inline std::string proof_words(const MetricConfig& metric, const MetricVerdict& seen, double margin,
                                              std::size_t metrics) {
-  return compared_words(metric, seen) + "; harm of " + figure(margin) + " or more is ruled out (evidence " +
-         e_figure(seen.log_e_advance) + " to 1, needed " + e_figure(seen.threshold_advance) + ")" +
-         (metrics == 1 ? "" : ", as it is for every other metric");
+  return compared_words(metric, seen) + "; harm of " + advance_words(metric, margin) +
+         " or more is ruled out (evidence " + e_figure(seen.log_e_advance) + " to 1, needed " +
+         e_figure(seen.threshold_advance) + ")" + (metrics == 1 ? "" : ", as it is for every other metric");
 }
 
 [[nodiscard]] inline std::string open_words(const MetricConfig& metric, const MetricVerdict& seen, double margin,
                                             const Verdict& verdict) {
-  std::string out = compared_words(metric, seen) + "; harm of " + figure(margin) + " is not ruled out yet (evidence " +
-                    e_figure(seen.log_e_advance) + " to 1, needed " + e_figure(seen.threshold_advance) +
-                    "), and harm beyond the margin is not proved (" + e_figure(verdict.log_e_rollback) +
-                    " to 1, needed " + e_figure(verdict.threshold_rollback) + ')';
+  std::string out = compared_words(metric, seen) + "; harm of " + advance_words(metric, margin) +
+                    " is not ruled out yet (evidence " + e_figure(seen.log_e_advance) + " to 1, needed " +
+                    e_figure(seen.threshold_advance) + "), and harm beyond the margin is not proved (" +
+                    e_figure(verdict.log_e_rollback) + " to 1, needed " + e_figure(verdict.threshold_rollback) + ')';
   if (seen.requests_to_verdict)
     out += "; about " + figure(static_cast<double>(*seen.requests_to_verdict)) +
            " more requests decide, if it goes on like this";

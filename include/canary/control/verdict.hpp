@@ -33,8 +33,8 @@ enum class Action : std::uint8_t {
   return "";
 }
 
-/// An arm's observations of a metric and their mean: share of successes, score, share of requests within the middle
-/// threshold of latency, microdollars.
+/// An arm's observations of a metric and their mean: share of successes, score, microdollars; of a latency the share of
+/// requests within the middle threshold, which is longer for the candidate by the margin.
 struct ArmValue {
   std::uint64_t count = 0;
   double value = 0;
