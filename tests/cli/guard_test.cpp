@@ -381,6 +381,13 @@ TEST_CASE("guard plan: bad input, each with its exit code", "[cli][guard][bad]")
   CHECK(has(place.refused(3, {"guard", "plan", "check"}), "did you mean \"checks\"?"));
   place.write("canary.toml", "[task.checks]\n[task.checks.guard]\nsteps_percent = [100]\n");
   CHECK(has(refused(5, {}), "no step below 100 %"));
+  place.write("canary.toml",
+              "[task.checks]\n[task.checks.guard]\nsteps_percent = [100]\n"
+              "[[task.checks.guard.metric]]\nname = 'ok'\nadvance_margin = []\n");
+  CHECK(has(refused(5, {"--percent", "10"}), "no advance_margin to take the drop from"));
+  const auto plan = place.json({"guard", "plan", "checks", "--percent", "10", "--drop", "0.1"});
+  CHECK(plan.at("steps").at(0).at("advance_margin").is_null());
+  CHECK(plan.at("steps").at(0).at("requests_to_advance").is_null());
 }
 
 TEST_CASE("guard: bash completes the verbs, tasks, files and options", "[cli][guard][completion]") {

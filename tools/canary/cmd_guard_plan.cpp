@@ -60,6 +60,9 @@ PlannedStep planned(const GuardPlan& plan, const GuardConfig& guard, std::uint32
   step.weight_ppm = weight_ppm;
   step.advance_margin = advance_margin(plan.metric, step_of(guard, weight_ppm));
   step.drop = drop.value_or(step.advance_margin);
+  if (std::isnan(step.drop))
+    throw Failure{Exit::invalid_input, "the task's guard has no advance_margin to take the drop from",
+                  "name it: --drop 0.02"};
   PlanOptions options{.baseline = plan.baseline,
                       .drop = step.drop,
                       .percent = static_cast<double>(weight_ppm) / ppm_per_percent,
@@ -107,7 +110,7 @@ json::object document(const std::string& task, const GuardPlan& plan) {
     steps.push_back({{"percent", static_cast<double>(step.weight_ppm) / ppm_per_percent},
                      {"drop", step.drop},
                      {"requests_to_rollback", number_or_null(step.to_rollback)},
-                     {"advance_margin", step.advance_margin},
+                     {"advance_margin", finite(step.advance_margin)},
                      {"requests_to_advance", number_or_null(step.to_advance)}});
   return {
       {"task", json_text(task)},      {"metric", json_text(plan.metric.name)}, {"baseline", plan.baseline},
@@ -117,7 +120,9 @@ json::object document(const std::string& task, const GuardPlan& plan) {
 
 void write_text(Output& out, const GuardPlan& plan) {
   const auto requests = [](const std::optional<std::uint64_t>& count) { return count ? thousands(*count) : "never"; };
-  const auto points = [](double share) { return detail::figure(100 * share) + " points"; };
+  const auto points = [](double share) {
+    return std::isnan(share) ? std::string{"none"} : detail::figure(100 * share) + " points";
+  };
   std::string name;
   append_visible(name, plan.metric.name);
   out.write("The baseline succeeds in " + detail::figure(100 * plan.baseline) + " % of its requests; `" + name +

@@ -169,7 +169,7 @@ void write_text(Output& out, const ReplayArguments& arguments, const ReplayOptio
             thousands(result.runs) + (result.runs == 1 ? " run" : " runs") + " of at most " +
             thousands(options.requests) + " requests\n");
   out.write("kind " + std::string{kind_word(options.kind)} + ", margin " + detail::figure(options.margin) +
-            ", advance_margin " + detail::figure(options.advance_margin) + ", alpha_rollback " +
+            ", advance_margin " + margin_text(options.advance_margin) + ", alpha_rollback " +
             detail::figure(options.alpha_rollback) + ", alpha_advance " + detail::figure(options.alpha_advance) +
             "\n\n");
   const auto line = [&](std::string_view name, std::uint64_t count, const std::optional<double>& median) {

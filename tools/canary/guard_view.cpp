@@ -17,9 +17,6 @@ namespace {
 
 namespace json = boost::json;
 
-/// JSON has no infinity and no NaN.
-json::value finite(double value) { return std::isfinite(value) ? json::value(value) : json::value(nullptr); }
-
 json::object arm_document(const ArmValue& arm) { return {{"count", arm.count}, {"value", finite(arm.value)}}; }
 
 json::object metric_document(const MetricVerdict& metric) {
@@ -141,6 +138,10 @@ std::string_view colour_of(Action action) {
 }
 
 }  // namespace
+
+json::value finite(double value) { return std::isfinite(value) ? json::value(value) : json::value(nullptr); }
+
+std::string margin_text(double margin) { return std::isnan(margin) ? std::string{"none"} : detail::figure(margin); }
 
 std::string_view kind_word(MetricKind kind) noexcept {
   switch (kind) {

@@ -25,6 +25,12 @@ void add_guard_plan(CLI::App& guard, Context& context);
 /// What is compared, how sure it is, what would change the verdict, and about how many requests that takes.
 void write_look(Output& out, const TaskConfig& task, const GuardLook& look);
 
+/// JSON has no infinity and no NaN: null.
+[[nodiscard]] boost::json::value finite(double value);
+
+/// Four digits; `none` for NaN, which is an advance margin that is not configured.
+[[nodiscard]] std::string margin_text(double margin);
+
 [[nodiscard]] std::string_view kind_word(MetricKind kind) noexcept;
 
 /// The task's first metric of a kind; one with the defaults, where it has none.
