@@ -144,9 +144,9 @@ inline std::vector<GuardLook> guard_look(Store& store, InteractionStore& interac
   const Epoch now = detail::stored_epoch(task.name, record.revision, record.epoch);
   std::vector<std::pair<Candidate, std::uint32_t>> in_flight;  // with the weight
   for (const Candidate& each : now.candidates)
-    for (const ModelVersion& version : record.versions)
-      if (version.number == each.number && version.status == Status::candidate && version.weight_ppm != 0)
-        in_flight.emplace_back(each, version.weight_ppm);
+    for (const ModelVersion& row : record.versions)
+      if (row.number == each.number && row.status == Status::candidate && row.weight_ppm != 0)
+        in_flight.emplace_back(each, row.weight_ppm);
   std::vector<GuardLook> looks;
   for (const auto& [candidate, weight_ppm] : in_flight) {
     GuardLook look{.number = candidate.number,
