@@ -16,5 +16,6 @@
 #include "canary/control/window.hpp"    // interactions -> counts of a version that add up
 #include "canary/control/evidence.hpp"  // assignments and outcomes -> counts that the guard reads
 #include "canary/control/guard.hpp"         // evidence -> verdict -> action
+#include "canary/control/guard_look.hpp"    // what a store has -> a verdict for each candidate
 #include "canary/control/guard_plan.hpp"    // how much traffic a verdict takes
 #include "canary/control/guard_replay.hpp"  // what the guard would have done on recorded outcomes

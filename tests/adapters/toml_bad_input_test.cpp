@@ -325,6 +325,39 @@ TEST_CASE("toml faults: the guard's numbers are checked", "[adapters][toml]") {
             "f.toml:2:8: error: not one of success, score, latency, cost; did you mean \"success\"?");
   check_one("[[task.t.guard.metric]]\nname = 'a'\n[[task.t.guard.metric]]\nname = 'a'\n",
             "f.toml:3:1: error: duplicate metric \"a\"; name each metric once");
+  check_one("[task.t.guard]\nunits_min = -1\n",
+            "f.toml:2:13: error: out of range; expected a whole number of units from 0 to 1000000000");
+  check_one("[task.t.guard]\nunits_min = 1.5\n",
+            "f.toml:2:13: error: expected a whole number of units, found a number");
+  check_one("[task.t.guard]\nstep_min_s = 31536001\n",
+            "f.toml:2:14: error: out of range; expected a whole number of seconds from 0 to 31536000");
+  check_one("[task.t.guard]\non_missing = 'rolback'\n",
+            "f.toml:2:14: error: not one of hold, rollback; did you mean \"rollback\"?");
+  check_one("[task.t.guard]\nunit_min = 1\n",
+            "f.toml:2:1: error: unknown key \"unit_min\" in task.t.guard; did you mean \"units_min\"?");
+}
+
+TEST_CASE("toml faults: a metric's further keys are checked, and fit its kind", "[adapters][toml]") {
+  const std::string metric = "[[task.t.guard.metric]]\nname = 'a'\n";
+  check_one(metric + "weight = -1\n", "f.toml:3:10: error: out of range; expected a number from 0 to 1000000000");
+  check_one(metric + "weight = nan\n", "f.toml:3:10: error: out of range; expected a number from 0 to 1000000000");
+  check_one(metric + "weight = 0\n",
+            "f.toml:1:1: error: the weights of the metrics add up to nothing; leave weight out, or give one of them a "
+            "weight above 0");
+  check_one(metric + "kind = 'latency'\nslo_us = 0\n",
+            "f.toml:4:10: error: out of range; expected a whole number of microseconds from 1 to " +
+                std::to_string(canary::longest_latency_us));
+  check_one(metric + "slo_us = 5\n",
+            "f.toml:3:10: error: slo_us in a metric of another kind; slo_us is for kind = \"latency\"");
+  check_one(metric + "error_ratio = 0.5\n", "f.toml:3:15: error: out of range; expected a number from 1 to 1000000");
+  check_one(metric + "kind = 'score'\nerror_ratio = 2\n",
+            "f.toml:4:15: error: error_ratio in a metric of another kind; error_ratio is for kind = \"success\"");
+  check_one(metric + "eror_ratio = 2\n",
+            "f.toml:3:1: error: unknown key \"eror_ratio\" in task.t.guard.metric; did you mean \"error_ratio\"?");
+  std::string many;
+  for (int i = 0; i != 9; ++i)
+    many += "[[task.t.guard.metric]]\nname = 'a" + std::to_string(i) + "'\nkind = 'latency'\n";
+  check_one(many, "f.toml:25:1: error: more than 8 metrics of latency in one task");
 }
 
 TEST_CASE("toml faults: a provider must exist", "[adapters][toml]") {

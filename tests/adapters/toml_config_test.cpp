@@ -50,16 +50,26 @@ alpha_rollback = 0.02
 alpha_advance = 0.1
 steps_percent = [0.5, 10, 100]
 outcome_timeout_s = 60
+units_min = 250
+step_min_s = 3600
+on_missing = "rollback"
 [[task.zebra.guard.metric]]
 name = "ok"
 kind = "latency"
 margin = 0
 advance_margin = [0.1, 0.2]
 unit = "request"
+weight = 2
+slo_us = 1500000
 [[task.zebra.guard.metric]]
 name = "score"
 kind = "score"
 advance_margin = 0.3
+[[task.zebra.guard.metric]]
+name = "errors"
+advance_margin = 0.01
+error_ratio = 1.5
+weight = 0
 )";
 
 }  // namespace
@@ -92,13 +102,22 @@ TEST_CASE("toml: every key of the documentation is read", "[adapters][toml]") {
   CHECK(task.guard.alpha_advance == 0.1);
   CHECK(task.guard.steps_ppm == std::vector<std::uint32_t>{5'000, 100'000, 1'000'000});
   CHECK(task.guard.outcome_timeout_s == 60);
-  REQUIRE(task.guard.metrics.size() == 2);
+  CHECK(task.guard.units_min == 250);
+  CHECK(task.guard.step_min_s == 3'600);
+  CHECK(task.guard.on_missing == canary::OnMissing::rollback);
+  REQUIRE(task.guard.metrics.size() == 3);
   CHECK(task.guard.metrics[0].kind == canary::MetricKind::latency);
   CHECK(task.guard.metrics[0].margin == 0.0);
   CHECK(task.guard.metrics[0].advance_margin == std::vector<double>{0.1, 0.2});
   CHECK(task.guard.metrics[0].unit == canary::MetricUnit::request);
   CHECK(task.guard.metrics[1].advance_margin == std::vector<double>{0.3});
   CHECK(task.guard.metrics[1].unit == canary::MetricUnit::key);
+  CHECK(task.guard.metrics[0].weight == 2);
+  CHECK(task.guard.metrics[0].slo_us == 1'500'000);
+  CHECK(task.guard.metrics[1].weight == 1);
+  CHECK(task.guard.metrics[2].kind == canary::MetricKind::success);
+  CHECK(task.guard.metrics[2].error_ratio == 1.5);
+  CHECK(task.guard.metrics[2].weight == 0);
 }
 
 TEST_CASE("toml: what a file leaves out has its default", "[adapters][toml]") {

@@ -229,7 +229,7 @@ TEST_CASE("interactions stats: what was dropped is told, here and by the doctor"
   CHECK(number_of(place.stats().at("checks@1").at("dropped")) == 300);
   const Answer doctor = place.run({"doctor"});
   CHECK(doctor.exit == 1);
-  CHECK(has(doctor.out, "in the last day entries were dropped: checks 300; raise recorder.lane_mb"));
+  CHECK(has(doctor.out, "in the last day entries were dropped: checks 300; raise recorder.spool_mb"));
 }
 
 TEST_CASE("doctor: the recorder's directory, and spools that ended processes left in it", "[cli][doctor]") {

@@ -20,7 +20,7 @@ EvidenceCounts counts_of(const ArmCounts& unit_baseline, const ArmCounts& unit_c
                          const ArmCounts& request_baseline, const ArmCounts& request_candidate) {
   const std::size_t bins = std::max<std::size_t>(1, unit_baseline.latency.size());
   std::string bytes;
-  detail::put_number(bytes, 0x65);
+  detail::put_number(bytes, 0x66);
   detail::put_number(bytes, bins);
   for (const ArmCounts* arm : {&unit_baseline, &unit_candidate, &request_baseline, &request_candidate}) {
     for (const std::uint64_t value : {arm->assigned, arm->settled, arm->missing, arm->late, arm->failed})
@@ -29,7 +29,8 @@ EvidenceCounts counts_of(const ArmCounts& unit_baseline, const ArmCounts& unit_c
     for (const std::uint64_t value : arm->cost) detail::put_number(bytes, value);
     for (std::size_t i = 0; i != bins; ++i) detail::put_number(bytes, i < arm->latency.size() ? arm->latency[i] : 0);
   }
-  detail::put_number(bytes, 0);
+  detail::put_number(bytes, 0);  // closed before
+  detail::put_number(bytes, 0);  // open
   const auto parsed = EvidenceCounts::parse(bytes);
   REQUIRE(parsed);
   return *parsed;

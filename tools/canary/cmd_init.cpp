@@ -43,6 +43,9 @@ percent = 10                        # down to 0.0001
 # alpha_advance = 0.05
 # steps_percent = [1, 5, 10, 25, 50, 100]
 # outcome_timeout_s = 600           # an assigned request without an outcome by then counts as a failure
+# units_min = 100                   # of the candidate, with an outcome, before any advance
+# step_min_s = 0                    # least stay on a step before an advance
+# on_missing = "hold"               # hold | rollback: when a candidate's records fall short of its share
 
 # [[task.checklist_enrichment.guard.metric]]
 # name = "ok"
@@ -50,6 +53,14 @@ percent = 10                        # down to 0.0001
 # margin = 0.005                    # tolerated harm before rollback
 # advance_margin = [0.10, 0.06, 0.04, 0.03, 0.02]   # needed to leave each step, or one number for all
 # unit = "key"                      # "key": a key's first outcome counts, once; "request": every outcome
+# weight = 1                        # in the sum that rolls back, beside the other metrics
+# error_ratio = 1.5                 # success: failures may be so many times as frequent, instead of margin
+
+# [[task.checklist_enrichment.guard.metric]]
+# name = "slow"
+# kind = "latency"                  # margin is a ratio there: 0.1 lets every percentile be 10 % slower
+# margin = 0.1
+# slo_us = 2000000                  # this threshold alone, instead of the baseline's percentiles
 
 # [recorder]
 # spool = "canary.spool"            # directory; "" keeps rings in memory only

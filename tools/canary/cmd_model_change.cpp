@@ -26,11 +26,14 @@ struct RollbackOptions {
 /// What a verb does to the version that was named.
 using Verb = Change (*)(Registry&, const VersionId&, const StepOptions&, const ChangeOptions&);
 
-/// With the margins of the task's latency metrics, by which thresholds of latency are frozen.
+/// With the margins and the objectives of the task's latency metrics, by which thresholds of latency are frozen.
 ChangeOptions change_options(const ChangeArguments& arguments, const TaskConfig& task) {
   ChangeOptions options = arguments.options();
-  for (const MetricConfig& metric : task.guard.metrics)
-    if (metric.kind == MetricKind::latency) options.latency_margins.push_back(metric.margin);
+  for (const MetricConfig& metric : task.guard.metrics) {
+    if (metric.kind != MetricKind::latency) continue;
+    options.latency_margins.push_back(metric.margin);
+    if (metric.slo_us != 0) options.slos_us.push_back(metric.slo_us);
+  }
   return options;
 }
 

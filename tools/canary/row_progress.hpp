@@ -28,23 +28,35 @@ class RowProgress {
   }
 
   void update(std::uint64_t rows, std::uint64_t bytes = 0, std::optional<std::uint64_t> bytes_total = {}) {
-    using namespace std::chrono_literals;
-    if (!watched_ || Clock::now() < next_) return;
-    next_ = Clock::now() + 100ms;
-    shown_ = true;
-    std::string line = "\r\x1b[K" + thousands(rows) + ' ' + std::string{what_};
+    if (!is_time()) return;
+    std::string line = thousands(rows) + ' ' + std::string{what_};
     if (bytes != 0) line += ", " + thousands(bytes >> 20) + " MiB";
-    if (bytes_total && *bytes_total != 0) {
-      constexpr std::uint64_t width = 30;
-      const std::uint64_t filled = std::min(width, bytes * width / *bytes_total);
-      line +=
-          "  [" + std::string(filled, '#') + std::string(width - filled, '.') + "]  " + share_text(bytes, *bytes_total);
-    }
-    std::fputs(line.c_str(), stderr);
+    show(line + bar(bytes, bytes_total.value_or(0)));
+  }
+  /// What is counted out of so many.
+  void update_of(std::uint64_t done, std::uint64_t total) {
+    if (is_time()) show(thousands(done) + " of " + thousands(total) + ' ' + std::string{what_} + bar(done, total));
   }
 
  private:
   using Clock = std::chrono::steady_clock;
+
+  [[nodiscard]] bool is_time() {
+    if (!watched_ || Clock::now() < next_) return false;
+    next_ = Clock::now() + std::chrono::milliseconds{100};
+    return true;
+  }
+  [[nodiscard]] static std::string bar(std::uint64_t part, std::uint64_t whole) {
+    if (whole == 0) return "";
+    constexpr std::uint64_t width = 30;
+    const std::uint64_t filled = std::min(width, part * width / whole);
+    return "  [" + std::string(filled, '#') + std::string(width - filled, '.') + "]  " + share_text(part, whole);
+  }
+  void show(const std::string& line) {
+    shown_ = true;
+    std::fputs(("\r\x1b[K" + line).c_str(), stderr);
+  }
+
   std::string_view what_;
   bool shown_ = false;
   Clock::time_point next_ = Clock::now() + std::chrono::seconds{1};

@@ -64,8 +64,11 @@ class ConfigReader : TomlValues {
   void guard(const Node& node, TaskConfig& task);
   void metric(const toml::table& table, GuardConfig& guard, const std::string& where);
   void check_margins(GuardConfig& guard, const std::vector<const toml::table*>& tables);
+  void check_metrics(const GuardConfig& guard, const std::vector<const toml::table*>& tables);
   void check_provider();
   void check_splits();
+
+  static constexpr std::size_t most_latency_metrics = 8;  // with five percentiles each: an epoch has 64 thresholds
 
   Config config_;
   const Node* provider_choice_ = nullptr;

@@ -18,6 +18,7 @@
 
 #include "canary/adapters/toml_sections.hpp"
 #include "canary/control/percent.hpp"
+#include "canary/core/outcome.hpp"
 #include "canary/core/task_state.hpp"
 
 namespace canary::detail {
@@ -106,6 +107,17 @@ inline void ConfigReader::guard(const Node& node, TaskConfig& task) {
               }
             }},
            {"outcome_timeout_s", [&](const Node& n) { count(n, 1, 30 * 86'400, "seconds", to.outcome_timeout_s); }},
+           {"units_min",
+            [&](const Node& n) {
+              auto units = static_cast<std::uint32_t>(to.units_min);
+              count(n, 0, 1'000'000'000, "units", units);
+              to.units_min = units;
+            }},
+           {"step_min_s", [&](const Node& n) { count(n, 0, 365 * 86'400, "seconds", to.step_min_s); }},
+           {"on_missing",
+            [&](const Node& n) {
+              choice(n, {{"hold", OnMissing::hold}, {"rollback", OnMissing::rollback}}, to.on_missing);
+            }},
            {"metric", [&](const Node& n) {
               each_in_array(n, where + ".metric", [&](const toml::table& table) {
                 metric(table, to, where + ".metric");
@@ -113,6 +125,7 @@ inline void ConfigReader::guard(const Node& node, TaskConfig& task) {
               });
             }}});
   check_margins(to, tables);
+  check_metrics(to, tables);
 }
 
 inline void ConfigReader::metric(const toml::table& table, GuardConfig& guard, const std::string& where) {
@@ -140,9 +153,13 @@ inline void ConfigReader::metric(const toml::table& table, GuardConfig& guard, c
               if (list == nullptr) return add(n);
               for (const Node& value : *list) add(value);
             }},
-           {"unit", [&](const Node& n) {
+           {"unit",
+            [&](const Node& n) {
               choice(n, {{"key", MetricUnit::key}, {"request", MetricUnit::request}}, to.unit);
-            }}});
+            }},
+           {"weight", [&](const Node& n) { (void)number(n, 0, 1e9, to.weight); }},
+           {"slo_us", [&](const Node& n) { count(n, 1, longest_latency_us, "microseconds", to.slo_us); }},
+           {"error_ratio", [&](const Node& n) { (void)number(n, 1, 1e6, to.error_ratio); }}});
   if (!table.contains("name") && !broken_)
     faults_.add(table.source(), "missing \"name\" in " + where, "name the metric");
   guard.metrics.push_back(std::move(to));
@@ -165,6 +182,31 @@ inline void ConfigReader::check_margins(GuardConfig& guard, const std::vector<co
     if (!metric.name.empty() && !names.insert(metric.name).second)
       faults_.add(tables[i]->source(), "duplicate metric " + in_quotes(metric.name), "name each metric once");
   }
+}
+
+/// Keys that fit their metric's kind, weights that add up, and no more thresholds of latency than an epoch holds.
+inline void ConfigReader::check_metrics(const GuardConfig& guard, const std::vector<const toml::table*>& tables) {
+  const auto refuse = [&](const toml::table& table, std::string_view key, MetricKind kind, MetricKind wanted,
+                          std::string_view word) {
+    const Node* node = table.get(key);
+    if (node == nullptr || kind == wanted) return;
+    faults_.add(node->source(), std::string{key} + " in a metric of another kind",
+                std::string{key} + " is for kind = " + in_quotes(word));
+  };
+  double weights = 0;
+  std::size_t latencies = 0;
+  for (std::size_t i = 0; i != tables.size(); ++i) {
+    const MetricKind kind = guard.metrics[i].kind;
+    refuse(*tables[i], "slo_us", kind, MetricKind::latency, "latency");
+    refuse(*tables[i], "error_ratio", kind, MetricKind::success, "success");
+    weights += guard.metrics[i].weight;
+    if (kind == MetricKind::latency && ++latencies == most_latency_metrics + 1)
+      faults_.add(tables[i]->source(),
+                  "more than " + std::to_string(most_latency_metrics) + " metrics of latency in one task");
+  }
+  if (!tables.empty() && !(weights > 0))
+    faults_.add(tables.front()->source(), "the weights of the metrics add up to nothing",
+                "leave weight out, or give one of them a weight above 0");
 }
 
 }  // namespace canary::detail

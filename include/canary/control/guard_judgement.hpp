@@ -52,7 +52,7 @@ struct Tally {
 };
 
 template <class Count>
-[[nodiscard]] Tally tally(std::string_view of, const Life& life, Count&& count) {
+[[nodiscard]] Tally tally(std::string_view of, const canary::Life& life, Count&& count) {
   Tally made{of, {}};
   for (const LifeEpoch& each : life.epochs) {
     const double share = share_of(each.epoch, life.candidate);
@@ -67,7 +67,7 @@ template <class Count>
 }
 
 /// Requests that come with one observation of a metric.
-[[nodiscard]] inline double requests_per_observation(const Life& life, MetricUnit unit) noexcept {
+[[nodiscard]] inline double requests_per_observation(const canary::Life& life, MetricUnit unit) noexcept {
   if (unit == MetricUnit::request) return 1;
   double requests = 0;
   double units = 0;
@@ -82,7 +82,7 @@ template <class Count>
 /// A judgement in the making. Each question answers with true if it settles the verdict.
 class Judgement {
  public:
-  Judgement(const GuardConfig& config, const Life& life, const GuardStep& step)
+  Judgement(const GuardConfig& config, const canary::Life& life, const GuardStep& step)
       : config_{config}, life_{life}, step_{step} {}
 
   [[nodiscard]] Verdict run() {
@@ -228,7 +228,7 @@ class Judgement {
   }
 
   const GuardConfig& config_;
-  const Life& life_;
+  const canary::Life& life_;
   const GuardStep& step_;
   Verdict verdict_;
   std::vector<MetricEvidence> evidence_;

@@ -92,10 +92,9 @@ class BasicRouter {
   /// The decision for a point that is known already.
   [[nodiscard, gnu::always_inline]] Decision decide(Task task, Point point) const noexcept {
     return publication_.read(
-        [](const detail::Snapshot& now, TaskIndex index, Point at) __attribute__((always_inline)) {
-          return now.view(index).decide(at);
-        }, task.index(),
-        point);
+        [](const detail::Snapshot& now, TaskIndex index, Point at)
+            __attribute__((always_inline)) { return now.view(index).decide(at); },
+        task.index(), point);
   }
 
   /// A reader for callers who own their threads: it skips the thread-local look-up.
@@ -207,10 +206,9 @@ class BasicReader {
 
   [[nodiscard, gnu::always_inline]] Decision decide(Task task, Point point) noexcept {
     return reader_.read(
-        [](const detail::Snapshot& now, TaskIndex index, Point at) __attribute__((always_inline)) {
-          return now.view(index).decide(at);
-        }, task.index(),
-        point);
+        [](const detail::Snapshot& now, TaskIndex index, Point at)
+            __attribute__((always_inline)) { return now.view(index).decide(at); },
+        task.index(), point);
   }
 
  private:
