@@ -15,8 +15,9 @@ logs="$ROOT/build/check"
 step_dir=''   # where the running step puts its JUnit files
 
 # The steps of scripts/soak.sh can be named here too.
-# Optimised code is tested by release, assertions by asan; dev is for people, and lends headers and tidy its commands.
-STEPS=(format layers readme headers bare asan tsan clang release bench consume aarch64 fuzz model npm tidy demo)
+# Optimised code and the tool are tested by release, assertions and clang by asan; dev is for people, and lends headers and
+# tidy its commands. The tool under sanitizers, and core by clang alone, are for soak.
+STEPS=(format layers readme headers bare asan tsan release bench consume aarch64 fuzz model npm tidy demo)
 
 configure_and_build() { cmake --preset "$1" "${@:2}" && cmake --build --preset "$1"; }
 run_ctest() { ctest --preset "$1" --output-junit "$step_dir/$1.xml" "${@:2}"; }

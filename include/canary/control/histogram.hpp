@@ -25,7 +25,7 @@ class Histogram {
 
   [[nodiscard]] static constexpr std::size_t bucket_of(std::uint32_t value) noexcept {
     if (value < exact) return value;
-    const int shift = std::bit_width(value) - sub_bits - 1;
+    const int shift = static_cast<int>(std::bit_width(value)) - sub_bits - 1;
     return (static_cast<std::size_t>(shift) << sub_bits) + (value >> shift);
   }
   /// The least value of a bucket.
