@@ -638,9 +638,9 @@ TEST_CASE("spool: one of another format, byte order or size is left alone, and t
     CHECK(found.size() == (std::string_view{each.file} == "spool" ? 0 : 1));
     write(directory / id / each.file, whole);
   }
-  for (const std::size_t size : {0, 1, 4'095}) cut("spool", size, "cut");
-  for (const std::size_t size : {0, 100, 4'096}) cut("lane-1", size, "cannot be read");
-  for (const std::size_t size : {4'097, 8'192, 12'287, 16'384}) cut("lane-1", size, "size");
+  for (const std::size_t size : {0u, 1u, 4'095u}) cut("spool", size, "cut");
+  for (const std::size_t size : {0u, 100u, 4'096u}) cut("lane-1", size, "cannot be read");
+  for (const std::size_t size : {4'097u, 8'192u, 12'287u, 16'384u}) cut("lane-1", size, "size");
   fs::copy_file(directory / id / "lane-1", directory / id / "lane-9");
   {
     std::string fault;

@@ -588,7 +588,7 @@ TEMPLATE_TEST_CASE("interactions: read gives those that are wanted, by id", "[co
   const Opened one{place.open()};
   deliver(*one.kept, spool_a, [&](Delivery& to) {
     std::vector<Interaction> rows;
-    for (const std::uint64_t id : {30, 10, 60, 50, 20, 40}) rows.push_back(row_of(id, id % 20 == 0 ? 1 : 2));
+    for (const std::uint64_t id : {30u, 10u, 60u, 50u, 20u, 40u}) rows.push_back(row_of(id, id % 20 == 0 ? 1 : 2));
     rows[0].number = 9;  // 30
     rows[3].number = 9;  // 50
     (void)to.add(rows);

@@ -3,7 +3,6 @@
 #include <cstdint>
 #include <deque>
 #include <functional>
-#include <initializer_list>
 #include <map>
 #include <memory>
 #include <optional>
@@ -315,7 +314,7 @@ TEST_CASE("drainer: a unit counts by its first assignment, not by its first outc
 
 TEST_CASE("drainer: an outcome on another lane waits for its assignment, however lanes are read",
           "[control][drainer]") {
-  for (const std::size_t batch : std::initializer_list<std::size_t>{1, 2, 3, 64}) {
+  for (const std::size_t batch : {1u, 2u, 3u, 64u}) {
     World world{batch};
     std::uint64_t ids[20];
     for (int i = 0; i != 20; ++i) {

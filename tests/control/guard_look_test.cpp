@@ -234,7 +234,11 @@ TEST_CASE("guard look: a split that was changed without an epoch is held in word
   change.expected_revision = before.revision;
   change.versions = {before.versions[0]};
   change.versions[0].weight_ppm = 20 * percent;
-  change.row = {.revision = before.revision + 1, .at_us = start, .actor = "old", .action = "canary", .number = 1};
+  change.row.revision = before.revision + 1;
+  change.row.at_us = start;
+  change.row.actor = "old";
+  change.row.action = "canary";
+  change.row.number = 1;
   const WantedShare wanted[] = {{0, 80 * percent}, {1, 20 * percent}};
   change.row.partition = rebalance(before.partition, wanted).partition;
   REQUIRE(world.store.commit(change) == CommitResult::done);

@@ -52,9 +52,9 @@ void check_evidence(const EvidenceCounts& evidence, std::uint64_t outcomes) {
   for (const CountedBy by : {CountedBy::unit, CountedBy::request})
     for (const Arm arm : {Arm::baseline, Arm::candidate}) {
       const ArmCounts& counts = evidence.of(by, arm);
-      std::uint64_t open = 0;
+      std::int64_t open = 0;
       for (const Open& each : evidence.open()) open += each.by == by && each.arm == arm ? each.count : 0;
-      CHECK(counts.assigned == counts.settled + open);
+      CHECK(counts.assigned == counts.settled + static_cast<std::uint64_t>(open));
       CHECK(counts.missing == 0);
       if (by == CountedBy::request) counted += counts.settled + counts.late;
     }
