@@ -234,7 +234,7 @@ TEST_CASE("guard replay: recorded outcomes of two models: no false alarm, a wors
 TEST_CASE("guard replay: a seed gives the same answer, and options change it", "[cli][guard]") {
   const ConfiguredPlace place;
   std::string csv = "a,b\n";
-  for (int i = 0; i != 200; ++i) csv += std::string{i % 10 == 0 ? "0" : "1"} + ',' + (i % 8 == 0 ? "0" : "1") + '\n';
+  for (int i = 0; i != 200; ++i) csv += std::string{i % 10 == 0 ? "0" : "1"} + ',' + (i % 5 == 0 ? "0" : "1") + '\n';
   place.write("rows.csv", csv);
   const auto answer = [&](std::vector<std::string> more) {
     more.insert(more.begin(), {"--baseline", "a", "--candidate", "b", "--repeat", "30", "--requests", "3000"});
@@ -310,9 +310,11 @@ TEST_CASE("guard replay: bad input, each with its place and its exit code", "[cl
     CHECK(has(refused(5, good, {"--percent=" + std::string{percent}}), "is not a percentage"));
   for (const char* margin : {"nan", "-0.1", "inf", "x", "1e10"})
     CHECK(has(refused(5, good, {"--margin=" + std::string{margin}}), "expected a number from 0 on"));
+  place.write("rows.csv", good);
   for (const char* option : {"--requests", "--repeat"})
     for (const char* count : {"0", "-1", "1.5", "nan", "99999999999999999999", "x"})
-      CHECK(has(refused(2, good, {std::string{option} + '=' + count}), "expected a whole number from 1 to "));
+      CHECK(has(place.refused(2, replay({"--baseline", "old", "--candidate", "new", std::string{option} + '=' + count})),
+                "expected a whole number from 1 to "));
   CHECK(has(refused(2, good, {"--seed=-1"}), "expected a whole number from 0 to "));
   CHECK(has(refused(2, good, {"--metric", "succes"}), "did you mean \"success\"?"));
   CHECK(has(refused(2, good, {"--metric", "ok"}), "--metric names a kind"));
