@@ -96,21 +96,21 @@ unpack_boost() {
   echo "$boost_beside, unpacked into $CANARY_DEPS_DIR/boost: the installed Boost is too old for the tool"
 }
 
-# One clang for everything: with its sanitizers' runtime and tidy, of the newest version that has all of them.
+# One clang for everything, with its sanitizers' runtime, of the newest version that has both.
 need_clang() {
   local version
   for version in $LLVM_VERSIONS; do
-    if have "clang++-$version" && have "clang-tidy-$version" && clang_runtime "$version"; then return; fi
+    if have "clang++-$version" && clang_runtime "$version"; then return; fi
   done
   refresh clang
   for version in $LLVM_VERSIONS; do
-    if offers "clang-$version" && offers "libclang-rt-$version-dev" && offers "clang-tidy-$version"; then
-      missing+=("clang-$version" "libclang-rt-$version-dev" "clang-tidy-$version")
+    if offers "clang-$version" && offers "libclang-rt-$version-dev"; then
+      missing+=("clang-$version" "libclang-rt-$version-dev")
       llvm_version="$version"
       return
     fi
   done
-  missing+=(clang clang-tidy)
+  missing+=(clang)
   want_first libclang-rt-dev
 }
 clang_runtime() {
@@ -126,6 +126,12 @@ need_libcxx() {
   version="${version:-${llvm_version:-}}"
   if [ -n "$version" ]; then missing+=("libc++-$version-dev" "libc++abi-$version-dev")
   else missing+=(libc++-dev libc++abi-dev); fi
+}
+
+need_tidy() {
+  if [ -n "$(clang_tidy_tool)" ]; then return; fi
+  refresh clang-tidy
+  if offers "clang-tidy-$CLANG_TIDY_VERSION"; then missing+=("clang-tidy-$CLANG_TIDY_VERSION"); fi
 }
 
 need_format() {
@@ -188,6 +194,7 @@ case "$door" in
     need_header benchmark/benchmark.h libbenchmark-dev
     need_format
     need_clang
+    need_tidy
     need_libcxx
     need_command spin spin
     need_export_checks

@@ -29,6 +29,15 @@ llvm_tool() {
   if have "$1"; then echo "$1"; fi
 }
 
+# What clang-tidy finds differs between its major versions, so exactly one of them counts.
+CLANG_TIDY_VERSION=19
+clang_tidy_tool() {
+  local tool
+  for tool in "clang-tidy-$CLANG_TIDY_VERSION" clang-tidy; do
+    if have "$tool" && "$tool" --version | grep -q "version $CLANG_TIDY_VERSION\."; then echo "$tool"; return; fi
+  done
+}
+
 # Formatting differs between clang-format's major versions, so exactly one of them counts.
 CLANG_FORMAT_VERSION=14
 clang_format_tool() {

@@ -3,8 +3,8 @@
 # of preset dev.
 . "$(dirname "$0")/lib.sh"
 
-tool="$(llvm_tool clang-tidy)"
-if [ -z "$tool" ]; then echo "no clang-tidy on this machine"; exit 77; fi
+tool="$(clang_tidy_tool)"
+if [ -z "$tool" ]; then echo "no clang-tidy $CLANG_TIDY_VERSION on this machine"; exit 77; fi
 cmake --preset dev >/dev/null
 cmake --build --preset dev --target all_verify_interface_header_sets >/dev/null
 

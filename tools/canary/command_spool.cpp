@@ -69,7 +69,7 @@ void CommandSpool::close() noexcept {
       record_ = store_.claim(id_, Registry::system_time());
       if (store_.fold(record_, merge_counts)) return;
     }
-  } catch (const std::exception&) {
+  } catch (const std::exception&) {  // NOLINT(bugprone-empty-catch)
     // What it counted counts where it stands.
   }
 }

@@ -39,12 +39,13 @@ inline constexpr std::string_view score_forms = "a number from 0 to 1, 0.93 for 
 
 /// A number from 0 to `most`, to the nearest whole one: data frames write counts as 812000.0.
 [[nodiscard]] inline std::optional<std::uint64_t> parse_amount(std::string_view text, std::uint64_t most) noexcept {
-  const char* const last = text.data() + text.size();
+  const char* const first = text.data();
+  const char* const last = first + text.size();
   std::uint64_t whole = 0;
-  if (const auto [end, error] = std::from_chars(text.data(), last, whole); error == std::errc{} && end == last)
+  if (const auto [end, error] = std::from_chars(first, last, whole); error == std::errc{} && end == last)
     return whole <= most ? std::optional{whole} : std::nullopt;
   double value = 0;
-  const auto [end, error] = std::from_chars(text.data(), last, value);
+  const auto [end, error] = std::from_chars(first, last, value);
   constexpr double exact = 9'007'199'254'740'992;  // 2^53
   if (error != std::errc{} || end != last || !(value >= 0 && value <= exact)) return {};
   const auto nearest = static_cast<std::uint64_t>(std::llround(value));

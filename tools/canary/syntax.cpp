@@ -43,9 +43,9 @@ Argument Syntax::add_option(const std::string& name, std::uint64_t& target, cons
   return Argument{*app_->add_option(name, target, description)};
 }
 
-Argument Syntax::add_option(const std::string& name, std::function<void(const std::string&)> take,
+Argument Syntax::add_option(const std::string& name, const std::function<void(const std::string&)>& take,
                             const std::string& description) const {
-  return Argument{*app_->add_option_function<std::string>(name, std::move(take), description)};
+  return Argument{*app_->add_option_function<std::string>(name, take, description)};
 }
 
 void Syntax::footer(const std::string& text) const { app_->footer(text); }

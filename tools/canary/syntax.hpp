@@ -6,7 +6,7 @@
 #include <functional>
 #include <string>
 
-namespace CLI {
+namespace CLI {  // NOLINT(readability-identifier-naming): it is CLI11's
 class App;
 class Option;
 }  // namespace CLI
@@ -38,7 +38,7 @@ class Syntax {
   Argument add_flag(const std::string& name, bool& target, const std::string& description) const;
   Argument add_option(const std::string& name, std::uint32_t& target, const std::string& description) const;
   Argument add_option(const std::string& name, std::uint64_t& target, const std::string& description) const;
-  Argument add_option(const std::string& name, std::function<void(const std::string&)> take,
+  Argument add_option(const std::string& name, const std::function<void(const std::string&)>& take,
                       const std::string& description) const;
   void footer(const std::string& text) const;
   void callback(std::function<void()> run) const;

@@ -55,7 +55,7 @@ class PostgresCopy {
   }
 
  private:
-  static constexpr std::size_t piece = 128 * 1'024;
+  static constexpr std::size_t piece = 131'072;
 
   PostgresConnection& connection_;
   std::int16_t columns_;

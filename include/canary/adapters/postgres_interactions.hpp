@@ -253,9 +253,9 @@ inline std::vector<CountsRow> PostgresInteractions::counts(const CountsFilter& f
 /// rare they are, no statement takes long.
 inline std::string PostgresInteractions::page_sql(const InteractionFilter& filter, bool scan) {
   const std::string order = filter.newest_first ? " ORDER BY id DESC" : " ORDER BY id";
-  const std::string page = std::string{"SELECT "} + postgres_interaction_names +
-                           " FROM canary_interactions WHERE id BETWEEN $1::bigint AND $2::bigint" + order +
-                           " LIMIT $3::bigint";
+  std::string page = std::string{"SELECT "} + postgres_interaction_names +
+                     " FROM canary_interactions WHERE id BETWEEN $1::bigint AND $2::bigint" + order +
+                     " LIMIT $3::bigint";
   if (!scan) return page;
   std::string wanted = "true";
   if (filter.task) wanted += " AND task = " + std::to_string(*filter.task);

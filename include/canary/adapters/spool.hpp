@@ -345,6 +345,7 @@ inline void Spool::add_texts(Held& held, std::uint64_t bytes) {
 
 inline std::vector<SpoolLane> Spool::lanes() const {
   std::vector<SpoolLane> lanes;
+  lanes.reserve(lanes_.size());
   for (const auto& each : lanes_) lanes.push_back(each->lane);
   return lanes;
 }

@@ -29,13 +29,13 @@ inline constexpr TimeUs second_us = 1'000'000;
 inline constexpr TimeUs minute_us = 60 * second_us;
 inline constexpr TimeUs waiting_look_us = 10 * second_us;
 inline constexpr TimeUs waiting_most_us =
-    24 * 60 * minute_us;  // a score whose interaction has not come by then never will
+    TimeUs{24 * 60} * minute_us;  // a score whose interaction has not come by then never will
 inline constexpr std::size_t waiting_most = 1'000;
-inline constexpr TimeUs alive_every_us = 24 * 60 * minute_us;     // a spool without entries shows that it is there
-inline constexpr TimeUs gone_after_us = 7 * 24 * 60 * minute_us;  // one that does not is folded
-inline constexpr std::size_t most_early = 65'536;                 // outcomes that wait for their assignment
-inline constexpr std::size_t most_windows = 1'024;                // of 15 KB
-inline constexpr std::size_t most_watches = 256;                  // revisions of a task
+inline constexpr TimeUs alive_every_us = TimeUs{24 * 60} * minute_us;  // a spool without entries shows that it is there
+inline constexpr TimeUs gone_after_us = TimeUs{7 * 24 * 60} * minute_us;  // one that does not is folded
+inline constexpr std::size_t most_early = 65'536;                         // outcomes that wait for their assignment
+inline constexpr std::size_t most_windows = 1'024;                        // of 15 KB
+inline constexpr std::size_t most_watches = 256;                          // revisions of a task
 inline constexpr std::size_t most_lives = 8;          // of a task, with their units; those in flight are found again
 inline constexpr std::uint64_t unit_count_look = 64;  // batches between two looks at what other servers counted
 
@@ -661,6 +661,7 @@ inline void Drainer::join_feedback(Delivery& to, TimeUs now_us) {
   }
   std::vector<UnitKey> keys;
   std::vector<bool> counted;
+  keys.reserve(asks.size());
   for (const UnitAsk& ask : asks) keys.push_back(ask.key);
   if (!keys.empty()) to.find_units(keys, counted);
   for (std::size_t i = 0; i != keys.size(); ++i)

@@ -189,6 +189,7 @@ inline double MetricEvidence::log_rollback() const {
 
 inline double MetricEvidence::log_rollback_from_start(double times) const {
   std::vector<double> logs;
+  logs.reserve(harm_free_.size());
   for (const Series& each : harm_free_) logs.push_back(log_from_start(each, times));
   return logs.empty() ? 0 : log_mean_exp(logs);
 }

@@ -35,8 +35,10 @@ struct PlanOptions {
     return log_capital({&mean, 1}, options.tolerance, options.claim, requests) >= -std::log(options.alpha);
   };
   double enough = 1;
-  while (!decided(enough))
-    if ((enough *= 2) > 0x1p50) return {};
+  while (!decided(enough)) {
+    enough *= 2;
+    if (enough > 0x1p50) return {};
+  }
   for (double few = enough / 2; enough - few > 0.5;) {
     const double middle = (few + enough) / 2;
     (decided(middle) ? enough : few) = middle;

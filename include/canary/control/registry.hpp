@@ -162,13 +162,13 @@ inline void Registry::open_epoch(const TaskRecord& before, Commit& planned, cons
   Epoch epoch = plan_epoch(before, planned);
   constexpr TimeUs week_us = 7 * TimeUs{86'400'000'000};
   if (!epoch.candidates.empty()) {
-    epoch.frozen = freeze({}, {}, options.slos_us);
     try {
       const std::unique_ptr<InteractionStore> interactions = store_.interactions();
       epoch.frozen = freeze(counts_since(*interactions, planned.task, epoch.baseline, planned.row.at_us - week_us),
                             options.latency_margins, options.slos_us);
     } catch (const StoreError&) {
       // Any figures keep what the guard promises; a store that cannot tell them must not stop a rollback.
+      epoch.frozen = freeze({}, {}, options.slos_us);
     }
   }
   planned.row.epoch = epoch_text(epoch);

@@ -49,6 +49,7 @@ inline constexpr std::uint32_t no_score = 0xFFFF'FFFF;
 
 /// A score in billionths; no_score for NaN and what lies outside [0, 1].
 [[nodiscard]] constexpr std::uint32_t score_billionths(double score) noexcept {
+  // NOLINTNEXTLINE(bugprone-incorrect-roundings): not below 0, and lround() is no constant expression
   return score >= 0 && score <= 1 ? static_cast<std::uint32_t>(score * score_one + 0.5) : no_score;
 }
 

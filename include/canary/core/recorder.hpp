@@ -168,7 +168,8 @@ class BasicRecorder {
   [[nodiscard]] LaneType* ready_lane(const Decision& decision, std::int64_t now_us) noexcept {
     if (decision.record().task == no_task) return nullptr;
     LaneType* lane = cached_lane();
-    if (!is_mine(lane) && (lane = attach()) == nullptr) return nullptr;
+    if (!is_mine(lane)) lane = attach();
+    if (lane == nullptr) return nullptr;
     if (lane->next >= lane->id_end || lane->id_tick != now_us || lane->next_id() == 0) take_ids(*lane, now_us);
     return lane->prepare() ? lane : nullptr;
   }
@@ -235,6 +236,7 @@ class BasicRecorder {
   [[nodiscard, gnu::always_inline]] static Measures measures_of(const Outcome& outcome) noexcept {
     std::uint64_t result = static_cast<std::uint64_t>(outcome.latency_us) + 1;
     if (outcome.score)
+      // NOLINTNEXTLINE(bugprone-incorrect-roundings): a usual one is not below 0, and lround() is a call
       result |= static_cast<std::uint64_t>(static_cast<std::int64_t>(outcome.score.value_or(0) * score_one + 0.5) + 1)
                 << 32;
     return {result, detail::two(outcome.tokens_in, outcome.tokens_out),
@@ -247,7 +249,7 @@ class BasicRecorder {
     Outcome copy;
     copy.latency_us = outcome.latency_us;
     copy.ok = outcome.ok;
-    if (outcome.score) copy.score = *outcome.score;
+    if (outcome.score) copy.score = *outcome.score;  // NOLINT(bugprone-optional-value-conversion): by value, see above
     copy.tokens_in = outcome.tokens_in;
     copy.tokens_out = outcome.tokens_out;
     copy.cost_microusd = outcome.cost_microusd;

@@ -116,7 +116,8 @@ class BasicTextRing {
     const std::size_t at = position & mask_;
     const std::size_t first = std::min<std::size_t>(text.size(), mask_ + 1 - at);
     std::copy_n(text.data(), first, bytes_ + at);
-    std::copy_n(text.data() + first, text.size() - first, bytes_);
+    const std::string_view rest = text.substr(first);
+    std::copy(rest.begin(), rest.end(), bytes_);
   }
   void get(std::uint64_t position, char* text, std::size_t size) const noexcept {
     const std::size_t at = position & mask_;
