@@ -29,10 +29,10 @@ inline constexpr TimeUs second_us = 1'000'000;
 inline constexpr TimeUs minute_us = 60 * second_us;
 inline constexpr TimeUs waiting_look_us = 10 * second_us;
 inline constexpr TimeUs waiting_most_us =
-    TimeUs{24 * 60} * minute_us;  // a score whose interaction has not come by then never will
+    TimeUs{24} * 60 * minute_us;  // a score whose interaction has not come by then never will
 inline constexpr std::size_t waiting_most = 1'000;
-inline constexpr TimeUs alive_every_us = TimeUs{24 * 60} * minute_us;  // a spool without entries shows that it is there
-inline constexpr TimeUs gone_after_us = TimeUs{7 * 24 * 60} * minute_us;  // one that does not is folded
+inline constexpr TimeUs alive_every_us = TimeUs{24} * 60 * minute_us;  // a spool without entries shows that it is there
+inline constexpr TimeUs gone_after_us = TimeUs{7} * 24 * 60 * minute_us;  // one that does not is folded
 inline constexpr std::size_t most_early = 65'536;                         // outcomes that wait for their assignment
 inline constexpr std::size_t most_windows = 1'024;                        // of 15 KB
 inline constexpr std::size_t most_watches = 256;                          // revisions of a task
@@ -126,7 +126,10 @@ inline bool Drainer::pass(std::vector<DrainLane>& lanes, std::span<const TaskNam
 /// What the batch took need not be written again; what was counted after it must be.
 inline void Drainer::drops_delivered() noexcept {
   for (const auto& [name, count] : batch_drops_)
-    if (const auto at = drops_.find(name); at != drops_.end() && (at->second -= count) == 0) drops_.erase(at);
+    if (const auto at = drops_.find(name); at != drops_.end()) {
+      at->second -= count;
+      if (at->second == 0) drops_.erase(at);
+    }
   batch_drops_.clear();
 }
 
@@ -500,6 +503,7 @@ inline void Drainer::deliver(Delivery& to, TimeUs now_us) {
   count_units(to);
   join_feedback(to, now_us);
   std::vector<Payload> payloads;
+  payloads.reserve(texts_.size());
   for (const Texts& each : texts_) payloads.push_back({each.id, each.request, each.response});
   if (!payloads.empty()) to.add_payloads(payloads);
   put_counts(to);

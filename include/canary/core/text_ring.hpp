@@ -115,7 +115,7 @@ class BasicTextRing {
   void put(std::uint64_t position, std::string_view text) noexcept {
     const std::size_t at = position & mask_;
     const std::size_t first = std::min<std::size_t>(text.size(), mask_ + 1 - at);
-    std::copy_n(text.data(), first, bytes_ + at);
+    std::copy_n(text.begin(), first, bytes_ + at);
     const std::string_view rest = text.substr(first);
     std::copy(rest.begin(), rest.end(), bytes_);
   }
