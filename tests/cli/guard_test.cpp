@@ -313,8 +313,9 @@ TEST_CASE("guard replay: bad input, each with its place and its exit code", "[cl
   place.write("rows.csv", good);
   for (const char* option : {"--requests", "--repeat"})
     for (const char* count : {"0", "-1", "1.5", "nan", "99999999999999999999", "x"})
-      CHECK(has(place.refused(2, replay({"--baseline", "old", "--candidate", "new", std::string{option} + '=' + count})),
-                "expected a whole number from 1 to "));
+      CHECK(
+          has(place.refused(2, replay({"--baseline", "old", "--candidate", "new", std::string{option} + '=' + count})),
+              "expected a whole number from 1 to "));
   CHECK(has(refused(2, good, {"--seed=-1"}), "expected a whole number from 0 to "));
   CHECK(has(refused(2, good, {"--metric", "succes"}), "did you mean \"success\"?"));
   CHECK(has(refused(2, good, {"--metric", "ok"}), "--metric names a kind"));
