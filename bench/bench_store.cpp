@@ -158,7 +158,10 @@ bool operations(const std::string& name, const std::string& url, const Options& 
   one.default_model = "base";
   config.tasks.push_back(one);
   std::vector<std::unique_ptr<Engine>> engines;
-  for (std::size_t i = 0; i != followers; ++i) engines.push_back(std::make_unique<Engine>(config, open(url)));
+  EngineOptions only_follow;
+  only_follow.record = false;  // a hundred drainers would be a load of their own
+  for (std::size_t i = 0; i != followers; ++i)
+    engines.push_back(std::make_unique<Engine>(config, open(url), only_follow));
   const Task task = engines.front()->task("ops");
   std::vector<std::uint32_t> seen(followers, 0);
   for (;;) {
