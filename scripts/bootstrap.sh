@@ -96,14 +96,17 @@ unpack_boost() {
   echo "$boost_beside, unpacked into $CANARY_DEPS_DIR/boost: the installed Boost is too old for the tool"
 }
 
-# One clang for everything, with its sanitizers' runtime, of the newest version that has both.
+# One clang for everything, with its sanitizers' runtime: the newest that we know to work, since the tidy that counts brings
+# a compiler of its own version along, and the build takes the newest that it finds.
 need_clang() {
   local version
   for version in $LLVM_VERSIONS; do
-    if have "clang++-$version" && clang_runtime "$version"; then return; fi
+    if have "clang++-$version" && clang_runtime "$version"; then llvm_version="$version"; break; fi
   done
+  if [ "$llvm_version" = "${LLVM_VERSIONS%% *}" ]; then return; fi
   refresh clang
   for version in $LLVM_VERSIONS; do
+    if [ "$version" = "$llvm_version" ]; then return; fi
     if offers "clang-$version" && offers "libclang-rt-$version-dev"; then
       missing+=("clang-$version" "libclang-rt-$version-dev")
       llvm_version="$version"

@@ -57,6 +57,7 @@ void run(Context& context, const ImportOptions& options) {
   const std::uint32_t revision = recorded.store->load(task.name, {.in_play = false}).revision;
   const std::vector<ImportColumn> columns = options.named();
   std::vector<std::string> names;
+  names.reserve(columns.size());
   for (const ImportColumn& column : columns) names.push_back(column.name);
 
   const Interrupts interrupts;

@@ -80,15 +80,16 @@ void add_task(const Recorded& recorded, const std::string& name, const Windows& 
   const std::uint64_t drops = dropped(*recorded.interactions, name, *task, windows);
   const std::uint32_t count = recorded.store->load(name, {.in_play = false}).version_count;
   for (std::uint32_t number = 0; number <= count; ++number) {
-    WindowCounts counts = merged(*recorded.interactions, name, *task, number, windows);
+    const WindowCounts counts = merged(*recorded.interactions, name, *task, number, windows);
     if (counts.count == 0 && counts.scored == 0) continue;
-    all.push_back({number == 0 ? name + "@default" : version_id(name, number), std::move(counts), drops});
+    all.push_back({number == 0 ? name + "@default" : version_id(name, number), counts, drops});
   }
 }
 
 /// In the order of the configuration; those that the store alone knows come last.
 std::vector<std::string> recorded_tasks(const Recorded& recorded) {
   std::vector<std::string> names;
+  names.reserve(recorded.config.tasks.size());
   for (const TaskConfig& task : recorded.config.tasks) names.push_back(task.name);
   for (auto& [number, name] : recorded.interactions->task_names())
     if (recorded.config.find_task(name) == nullptr) names.push_back(std::move(name));
