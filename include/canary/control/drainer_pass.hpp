@@ -686,7 +686,9 @@ inline void Drainer::join_feedback(Delivery& to, TimeUs now_us) {
 /// A score that came after its outcome; what units it counts for is asked by the caller.
 inline void Drainer::count_score(const JoinedFeedback& joined, std::size_t at, std::vector<UnitAsk>& asks) {
   const Interaction& row = joined.interaction;
-  const auto& [task, watch] = scored_.at(row.id);
+  const auto& scored = scored_.at(row.id);
+  const auto& task = scored.first;
+  const auto& watch = scored.second;
   if (const auto window = task->windows.find({std::uint32_t{row.number}, window_of(row.at_us)});
       window != task->windows.end()) {
     if (joined.before == no_score)
@@ -696,7 +698,7 @@ inline void Drainer::count_score(const JoinedFeedback& joined, std::size_t at, s
     window->second.changed = true;
   }
   if (watch == nullptr || joined.before != no_score) return;  // evidence counts the first score that there is
-  watch->for_each(row.number, [&, task = task](const detail::WatchPart& part) {
+  watch->for_each(row.number, [&](const detail::WatchPart& part) {
     part.evidence->counts.add_score(CountedBy::request, part.arm, row);
     part.evidence->changed = true;
     asks.push_back({{*task->number, part.life->since, row.point, row.id, true}, part, at, task});
