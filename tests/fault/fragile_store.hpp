@@ -29,6 +29,7 @@ class FragileStore final : public Store {
     std::atomic<int> asked = 0;
     std::atomic<int> lost_answers = 0;    ///< so many deliveries are committed, and end with an error all the same
     std::atomic<int> broken_commits = 0;  ///< so many are not, and do
+    std::atomic<int> payloads = 0;        ///< texts that were delivered
   };
   explicit FragileStore(std::shared_ptr<Shared> shared) : shared_{std::move(shared)} {}
 
@@ -72,7 +73,10 @@ class FragileStore final : public Store {
         : shared_{std::move(shared)}, real_{std::move(real)} {}
     std::uint32_t task_number(std::string_view task) override { return up().task_number(task); }
     std::vector<std::uint64_t> add(std::span<const Interaction> rows) override { return up().add(rows); }
-    void add_payloads(std::span<const Payload> rows) override { up().add_payloads(rows); }
+    void add_payloads(std::span<const Payload> rows) override {
+      up().add_payloads(rows);
+      shared_->payloads += static_cast<int>(rows.size());
+    }
     void claim_units(std::span<const UnitKey> units, std::vector<bool>& fresh) override {
       up().claim_units(units, fresh);
     }

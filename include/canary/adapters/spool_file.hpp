@@ -32,7 +32,7 @@
 namespace canary::detail {
 
 inline constexpr std::size_t page_bytes = 4'096;
-inline constexpr std::uint32_t spool_format = 1;
+inline constexpr std::uint32_t spool_format = 2;
 inline constexpr std::uint32_t spool_byte_order = 0x0102'0304;
 
 /// What went wrong with a path.

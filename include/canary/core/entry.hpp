@@ -149,13 +149,14 @@ inline constexpr std::int64_t last_time_us = (std::int64_t{1} << time_bits) - 1;
 
 inline constexpr int check_bits = 16;
 
-/// All words in one. Turned, so that a word of the lap before shows beside another; in pairs, since every turn costs; and the
-/// word that a decision knows last goes in last, by an addition, around which no compiler orders the rest anew.
+/// All words in one, each by an odd factor, so that no single one can change unseen. Words of a factor are such that small
+/// steps of one are none of the other's: a word of the lap before shows beside those of this one. Sums, since every turn of a
+/// word costs.
 [[nodiscard, gnu::always_inline]] constexpr std::uint64_t fold_of(std::uint64_t id, std::uint64_t time,
                                                                   std::uint64_t place, std::uint64_t chosen,
                                                                   std::uint64_t result, std::uint64_t tokens,
                                                                   std::uint64_t cost) noexcept {
-  return (std::rotl(id ^ result, 16) ^ std::rotl(time ^ tokens, 32) ^ std::rotl(place ^ cost, 48)) + chosen;
+  return 3 * (time + result) + 5 * (place + tokens) + (id + cost) + chosen;
 }
 [[nodiscard, gnu::always_inline]] constexpr std::uint64_t fold_of(const EntryWords& words) noexcept {
   return fold_of(words[0], words[1], words[2], words[3], words[4], words[5], words[6]);
