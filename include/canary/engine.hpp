@@ -367,7 +367,8 @@ inline void Engine::publish(const TaskSplit& split) {
   if (!task || config == nullptr) return;  // in the store, but none of this process's business
   std::vector<ServingVersion> listed = split.versions;
   const std::optional<ServingVersion> forced = forced_version(split);
-  if (forced && std::find(listed.begin(), listed.end(), *forced) == listed.end()) listed.push_back(*forced);
+  const auto is_forced = [&](const ServingVersion& each) { return each.number == forced->number; };
+  if (forced && std::none_of(listed.begin(), listed.end(), is_forced)) listed.push_back(*forced);
   std::vector<std::string> ids;
   ids.reserve(listed.size());
   std::vector<StoredVersion> versions;
