@@ -355,6 +355,12 @@ TEST_CASE("trip: only the points of what is stopped move, and all of them to the
   const auto moved = [&](const std::vector<std::uint32_t>& stopped, std::uint32_t to) {
     const Partition after = without(partition, stopped, to);
     CHECK(after.valid());
+    std::uint64_t given = 0;
+    for (const OwnerShare& share : partition.shares())
+      if (share.owner == to || std::find(stopped.begin(), stopped.end(), share.owner) != stopped.end())
+        given += share.points;
+    for (const OwnerShare& share : after.shares())
+      if (share.owner == to) CHECK(share.points == given);
     std::mt19937_64 random{7};
     for (int i = 0; i != 20'000; ++i) {
       const auto point = static_cast<Point>(random());

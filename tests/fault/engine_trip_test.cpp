@@ -300,10 +300,13 @@ struct Ring {
     epoch = who_is_compared({{1, "v1", Status::candidate}}, partition);
     epoch.revision = epoch.candidates.at(0).since = 7;
     wire.watch(recorder);
+    publish();
+    look();
+  }
+  void publish() {
     GuardConfig guard;
     guard.metrics = {MetricConfig{.name = "ok"}};
     REQUIRE(wire.publish(task, "checks", {partition, versions, 7, default_owner, true}, epoch, guard));
-    look();
   }
   void look() {
     wire.look([this](std::string_view, std::uint32_t) { return OpenedEpoch{epoch, 0}; }, {}, 1);
@@ -336,21 +339,42 @@ TEST_CASE("trip: what is drained and written over before anybody looks was seen 
   CHECK(ring.router.route(ring.task, "user").reason() == Reason::tripped);
 }
 
-TEST_CASE("trip: what was drained while nothing was compared is not looked for", "[fault][trip]") {
+TEST_CASE("trip: what was drained while nothing was compared is not looked for, and what comes after is",
+          "[fault][trip]") {
   Ring ring;
   ring.wire.forget();
-  for (std::uint64_t key = 0; key != 1'000; ++key) {
-    REQUIRE(ring.request(key));
-    if (key % 20 == 0) ring.release();
-  }
-  ring.release();
-  GuardConfig guard;
-  guard.metrics = {MetricConfig{.name = "ok"}};
-  REQUIRE(ring.wire.publish(ring.task, "checks", {ring.partition, ring.versions, 7, default_owner, true}, ring.epoch,
-                            guard));
+  const auto serve = [&ring](std::uint64_t first, std::uint64_t count) {
+    for (std::uint64_t key = first; key != first + count; ++key) {
+      REQUIRE(ring.request(key));
+      if (key % 20 == 0) ring.release();
+    }
+    ring.release();
+  };
+  serve(0, 1'000);
+  ring.publish();
   ring.look();
   ring.look();
   CHECK(ring.wire.trips().empty());
+  serve(1'000, 300);
+  ring.look();
+  CHECK(ring.wire.trips().size() == 1);
+}
+
+TEST_CASE("trip: a candidate is not stopped for a default that has no model, and is when there is one again",
+          "[fault][trip]") {
+  Ring ring;
+  for (std::uint64_t key = 0; key != 600; ++key) {
+    if (key == 300) {
+      REQUIRE(ring.router.configure(ring.task, {}) == Errc::ok);
+      ring.look();
+      CHECK(ring.wire.trips().empty());
+      REQUIRE(ring.router.configure(ring.task, {.default_model = "base"}) == Errc::ok);
+    }
+    REQUIRE(ring.request(key));
+    if (key % 20 == 0) ring.release();
+  }
+  ring.look();
+  CHECK(ring.wire.trips().size() == 1);
 }
 
 TEST_CASE("trip: looking, draining and recording get along on a small ring", "[fault][trip]") {
