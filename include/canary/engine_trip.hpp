@@ -353,10 +353,12 @@ inline void TripThread::run() {
     const Steady::time_point start = Steady::now();
     try {
       wire_.look(epoch_of_, told_, Registry::system_time());
-    } catch (const std::exception&) {  // out of memory: the next look begins where this one ended
+      // A twentieth of the time, where there are thousands of tasks.
+      const Steady::duration took = Steady::now() - start;
+      pause = std::clamp<Steady::duration>(19 * took, detail::trip_look_every, detail::trip_look_most);
+    } catch (const std::exception&) {
+      pause = detail::trip_look_most;  // out of memory: the next look begins where this one ended
     }
-    // A twentieth of the time, where there are thousands of tasks.
-    pause = std::clamp<Steady::duration>(19 * (Steady::now() - start), detail::trip_look_every, detail::trip_look_most);
     lock.lock();
   }
 }
