@@ -36,7 +36,7 @@ def layer_of(header):
     """`header` as it stands in an include, without canary/ in front."""
     if "/" in header:
         return header.split("/")[0]
-    return {"canary.hpp": "canary", "engine.hpp": "engine", "engine_recording.hpp": "engine"}.get(header, "?")
+    return "engine" if header.startswith("engine") else {"canary.hpp": "canary"}.get(header, "?")
 
 
 def outside_breach(own, layer, header):

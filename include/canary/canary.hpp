@@ -17,5 +17,7 @@
 #include "canary/control/evidence.hpp"  // assignments and outcomes -> counts that the guard reads
 #include "canary/control/guard.hpp"         // evidence -> verdict -> action
 #include "canary/control/guard_look.hpp"    // what a store has -> a verdict for each candidate
+#include "canary/control/trip.hpp"          // one process's own evidence -> stop a candidate here at once
+#include "canary/control/trip_watch.hpp"    // its lanes' entries -> that evidence
 #include "canary/control/guard_plan.hpp"    // how much traffic a verdict takes
 #include "canary/control/guard_replay.hpp"  // what the guard would have done on recorded outcomes

@@ -34,6 +34,7 @@
 #include "canary/control/store.hpp"
 #include "canary/core/router.hpp"
 #include "canary/engine_recording.hpp"
+#include "canary/engine_trip.hpp"
 
 namespace canary {
 
@@ -50,6 +51,7 @@ struct EngineStatus {
   TimeUs contact_us = 0;      ///< last time the store answered; 0: never
   StorePosition position;     ///< how far the store has been read
   std::uint64_t changes = 0;  ///< splits published since the start
+  std::vector<Trip> trips;    ///< candidates that this process has stopped for itself, until their task's next revision
   RecordingStatus recording;
 };
 
@@ -62,6 +64,9 @@ struct EngineOptions {
   std::uint32_t poll_ms = 1'000;
   /// Told of each change of health, on the thread that found it. Must not throw, and must not call the engine.
   std::function<void(const EngineStatus&)> on_health = {};
+  /// Told when this process has stopped a candidate for itself, on a thread of the engine's own, once the router knows of
+  /// it. Must not throw, nor end the engine; it may wake a guard.
+  std::function<void(const Trip&)> on_trip = {};
   std::function<const char*(const char*)> environment = [](const char* name) -> const char* {
     return std::getenv(name);
   };
@@ -160,6 +165,7 @@ class Engine {
   void follow();
 
   Router router_;
+  Tripwire tripwire_{router_};
   std::unique_ptr<Store> store_;
   EngineOptions options_;
   std::unique_ptr<Follower> follower_;  // the following thread's own
@@ -187,6 +193,7 @@ class Engine {
   std::atomic<bool> stop_ = false;
   std::thread thread_;
   std::unique_ptr<Recording> recording_;  // after what it uses
+  std::unique_ptr<TripThread> tripper_;
 };
 
 // ---------------------------------------------------------------------------------------------------------------------
@@ -241,6 +248,7 @@ inline EngineStatus Engine::status() const {
     status = status_;
   }
   if (recording_ != nullptr) status.recording = recording_->status();
+  status.trips = tripwire_.trips();
   return status;
 }
 
@@ -248,12 +256,18 @@ inline EngineStatus Engine::status() const {
 inline void Engine::start_recording() {
   RecordingOptions options;
   options.reachable = reachable_;
+  options.before_release = [this](std::size_t lane, std::uint64_t position) {
+    tripwire_.before_release(lane, position);
+  };
   recording_ = std::make_unique<Recording>(config_, *store_, std::move(options));
   std::vector<std::string> names;
   for (const TaskConfig& task : config_.tasks)
     if (const Task made = router_.find(task.name); made && static_cast<std::size_t>(made.index()) == names.size())
       names.push_back(task.name);
   recording_->configure(config_, 0, std::move(names));
+  tripwire_.watch(recording_->recorder());
+  const auto epoch_of = [this](std::string_view name, std::uint32_t at) { return recording_->epoch_of(name, at); };
+  tripper_ = std::make_unique<TripThread>(tripwire_, epoch_of, options_.on_trip);
 }
 
 /// Tasks that the router will have when it has the configuration, in the order that it will number them.
@@ -349,6 +363,7 @@ inline void Engine::publish(const StoreDelta& delta) {
     std::map<std::string, TaskSplit, std::less<>> gone;
     gone.swap(known_);
     faults_.clear();
+    tripwire_.forget();
     for (const TaskSplit& split : delta.tasks) gone.erase(split.task);
     for (const auto& [name, split] : gone) publish(TaskSplit{name, 0, {}, {}});
     unsaved_ = true;
@@ -367,7 +382,8 @@ inline void Engine::publish(const TaskSplit& split) {
   if (!task || config == nullptr) return;  // in the store, but none of this process's business
   std::vector<ServingVersion> listed = split.versions;
   const std::optional<ServingVersion> forced = forced_version(split);
-  if (forced && std::find(listed.begin(), listed.end(), *forced) == listed.end()) listed.push_back(*forced);
+  const auto is_forced = [&](const ServingVersion& each) { return each.number == forced->number; };
+  if (forced && std::none_of(listed.begin(), listed.end(), is_forced)) listed.push_back(*forced);
   std::vector<std::string> ids;
   ids.reserve(listed.size());
   std::vector<StoredVersion> versions;
@@ -380,8 +396,8 @@ inline void Engine::publish(const TaskSplit& split) {
     versions.push_back({static_cast<Owner>(each.number), ids.back(), each.model, watched(each.number)});
   }
   const auto forced_owner = static_cast<Owner>(forced ? forced->number : 0);
-  const SplitResult result =
-      router_.load_split(task, {split.partition, versions, split.revision, forced_owner, watched(0)});
+  const StoredSplit stored{split.partition, versions, split.revision, forced_owner, watched(0)};
+  const SplitResult result = tripwire_.publish(task, split.task, stored, compared, config->guard);
   faults_.erase(split.task);
   if (result) {
     const std::lock_guard lock{status_mutex_};

@@ -54,6 +54,8 @@ struct RecordingOptions {
     using namespace std::chrono;
     return duration_cast<microseconds>(system_clock::now().time_since_epoch()).count();
   };
+  /// Told, on the drain thread, that a lane's writer is about to get everything before a position back.
+  std::function<void(std::size_t lane, std::uint64_t position)> before_release = [](std::size_t, std::uint64_t) {};
 };
 
 /// Everything between record() and the store.
@@ -76,6 +78,10 @@ class Recording {
   bool flush(std::chrono::milliseconds at_most);
 
   [[nodiscard]] RecordingStatus status() const;
+
+  /// The newest epoch at or before a revision, from history; nothing where there is none. From any thread.
+  /// Errors  StoreError.
+  [[nodiscard]] std::optional<OpenedEpoch> epoch_of(std::string_view task, std::uint32_t revision);
 
  private:
   using Steady = std::chrono::steady_clock;
@@ -115,7 +121,6 @@ class Recording {
   [[nodiscard]] bool crowded() const noexcept;
   [[nodiscard]] std::unique_ptr<Drainer> make_drainer(Spool& spool);
   void add_backlog(Source& source);
-  [[nodiscard]] std::optional<OpenedEpoch> epoch_of(std::string_view task, std::uint32_t revision);
   void report_drops();
   void tell(const std::string& message, bool delivered);
 
@@ -454,8 +459,11 @@ inline void Recording::release(Source& source) {
   for (const DrainLane& lane : source.lanes) source.spool->set_drained(lane.number, lane.position, lane.text_position);
   for (std::size_t i = 0; &source == &own_ && i != recorder_.lane_count(); ++i) {
     auto& writer = recorder_.lane(i);
-    for (const DrainLane& lane : source.lanes)
-      if (lane.cells == writer.cells) writer.release(lane.position);
+    for (const DrainLane& lane : source.lanes) {
+      if (lane.cells != writer.cells) continue;
+      options_.before_release(i, lane.position);
+      writer.release(lane.position);
+    }
   }
   for (const DrainLane& lane : source.lanes)
     if (lane.drained()) source.spool->remove_lane(lane.number);

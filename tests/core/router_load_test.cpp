@@ -192,3 +192,68 @@ TEST_CASE("set_split: without a store a version's number is its place among thos
     REQUIRE_FALSE(record.watched);
   }
 }
+
+TEST_CASE("load_split: every decision of a tripped split says so, whoever serves it, and nobody is watched",
+          "[core][router]") {
+  Router router;
+  const Task task = router.task("checks", {.default_model = "base"});
+  const std::array<StoredVersion, 2> listed{{{9, "checks@9", "v9", true}, {7, "checks@7", "v7", true}}};
+  for (const std::uint32_t nine_ppm : {500'000u, 0u}) {  // also where the default has all that is left
+    const auto wanted = shares(0, nine_ppm);
+    const Partition partition = rebalance(Partition{}, wanted).partition;
+    REQUIRE(router.load_split(task, {partition, listed, 5, default_owner, true, true}));
+    for (std::uint64_t key = 0; key != 10'000; ++key) {
+      const Decision decision = router.route(task, key);
+      REQUIRE(decision.reason() == Reason::tripped);
+      REQUIRE(decision.revision() == 5);
+      REQUIRE(decision.record().number != 7);
+      REQUIRE(decision.model() == (decision.record().number == 9 ? "v9" : "base"));
+      REQUIRE_FALSE(decision.record().watched);
+    }
+  }
+}
+
+TEST_CASE(
+    "load_split: what tripped is as before when the stored split is loaded again, and decisions keep what they said",
+    "[core][router]") {
+  Router router;
+  const Task task = router.task("checks", {.default_model = "base"});
+  const std::array<StoredVersion, 2> listed{{{9, "checks@9", "v9", true}, {7, "checks@7", "v7"}}};
+  const auto wanted = shares(250'000, 500'000);
+  const Partition partition = rebalance(Partition{}, wanted).partition;
+  std::vector<Decision> before;
+  std::vector<Decision> while_tripped;
+  REQUIRE(router.load_split(task, {partition, listed, 5, default_owner, true}));
+  for (std::uint64_t key = 0; key != 1'000; ++key) before.push_back(router.route(task, key));
+  REQUIRE(router.load_split(task, {partition, listed, 5, default_owner, true, true}));
+  for (std::uint64_t key = 0; key != 1'000; ++key) while_tripped.push_back(router.route(task, key));
+  REQUIRE(router.load_split(task, {partition, listed, 5, default_owner, true}));
+  for (std::uint64_t key = 0; key != 1'000; ++key) {
+    REQUIRE(router.route(task, key).record() == before[key].record());
+    REQUIRE(before[key].reason() == Reason::split);
+    REQUIRE(while_tripped[key].reason() == Reason::tripped);
+    REQUIRE(while_tripped[key].version_id() == before[key].version_id());
+  }
+}
+
+TEST_CASE(
+    "load_split: an override goes before a trip, a trip outlasts a change of options, and a split by hand ends it",
+    "[core][router]") {
+  Router router;
+  const Task task = router.task("checks", {.default_model = "base", .forced_model = "v9"});
+  const auto wanted = shares(0, 500'000);
+  const Partition partition = rebalance(Partition{}, wanted).partition;
+  REQUIRE(router.load_split(task, {partition, versions, 1, 9, false, true}));
+  CHECK(router.route(task, "user").reason() == Reason::forced);
+  REQUIRE(router.configure(task, {.default_model = "other"}) == Errc::ok);
+  for (std::uint64_t key = 0; key != 1'000; ++key) REQUIRE(router.route(task, key).reason() == Reason::tripped);
+  CHECK(router.load_split(task, {partition, {}, 2}).error == Errc::invalid_partition);  // and so does a refused split
+  CHECK(router.route(task, "user").reason() == Reason::tripped);
+  REQUIRE(router.configure(task, {}) == Errc::ok);  // a part that nobody serves is a fallback still
+  for (std::uint64_t key = 0; key != 1'000; ++key) {
+    const Decision decision = router.route(task, key);
+    REQUIRE(decision.reason() == (decision.record().number == 9 ? Reason::tripped : Reason::fallback));
+  }
+  REQUIRE(router.set_split(task, {{.model = "v9", .weight_ppm = total_ppm, .id = "checks@9"}}));
+  for (std::uint64_t key = 0; key != 1'000; ++key) REQUIRE(router.route(task, key).reason() == Reason::split);
+}

@@ -215,6 +215,19 @@ TEST_CASE("engine: the environment's override wins within one reload, by id when
   CHECK(engine->route(task, "key").reason() == Reason::fallback);
 }
 
+TEST_CASE("engine: an override may name a candidate that has a share, and later splits are published all the same",
+          "[engine]") {
+  World world;
+  world.ramp(250'000);
+  world.environment["FORCE"] = "v1";
+  const auto engine = world.engine();
+  CHECK(engine->status().health == Health::ok);
+  CHECK(engine->route(engine->task("checks"), "key").version_id() == "checks@1");
+  world.ramp(500'000);
+  CHECK(engine->refresh());
+  CHECK(engine->router().revision(engine->task("checks")) == 3);
+}
+
 TEST_CASE("engine: a reload works while the store is down", "[engine]") {
   World world;
   world.ramp(1'000'000);

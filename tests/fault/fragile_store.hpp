@@ -27,6 +27,7 @@ class FragileStore final : public Store {
     Store& store = *real;
     std::atomic<bool> down = false;
     std::atomic<int> asked = 0;
+    std::atomic<int> histories = 0;       ///< answers about history
     std::atomic<int> lost_answers = 0;    ///< so many deliveries are committed, and end with an error all the same
     std::atomic<int> broken_commits = 0;  ///< so many are not, and do
     std::atomic<int> payloads = 0;        ///< texts that were delivered
@@ -38,7 +39,9 @@ class FragileStore final : public Store {
   TaskRecord load(std::string_view task, const VersionFilter& filter) override { return up().load(task, filter); }
   CommitResult commit(const Commit& change) override { return up().commit(change); }
   std::vector<HistoryRow> history(std::string_view task, const HistoryFilter& filter) override {
-    return up().history(task, filter);
+    std::vector<HistoryRow> rows = up().history(task, filter);
+    ++shared_->histories;
+    return rows;
   }
   std::unique_ptr<Follower> follow() override { return std::make_unique<FragileFollower>(shared_); }
   void read_all(const std::function<void(TaskContents&&)>& take) override { up().read_all(take); }

@@ -25,6 +25,9 @@
 //   Store. One transaction at a time is tried. It is committed at once, or not at all, or by the server at any later time though
 //     the answer was lost: then another may have gone in before, which its generation shows.
 //
+// With LOOKER the process has a third thread that reads entries and frees none (engine_trip.hpp): it holds a mutex while it looks
+// (T1), and the drainer takes that and reads what was not seen before it stores `drained` (T2).
+//
 // The checks in an entry's stamp are not modelled: nothing here may rely on them. What is modelled of a stamp is its position.
 //
 // Macros under `#if` are seeds and witnesses, as in sticky_pin.pml; listed and run by run.sh.
@@ -89,6 +92,10 @@ byte memory[LOCATIONS];
 chan buffer[3] = [CAPACITY] of { byte, byte, byte };                  // order, location, value
 
 bool alive = true;          // the process that records
+#if defined(LOOKER)
+bool looking;               // the mutex
+byte seen;                  // entries before it were looked at
+#endif
 
 // --- the store ----------------------------------------------------------------------------------------------------------
 
@@ -318,12 +325,38 @@ inline settle(from) {
   }
 }
 
+// --- looker -------------------------------------------------------------------------------------------------------------
+
+// Takes the mutex and looks at what stands there, at least up to `least`.
+inline look(least) {
+  atomic { !looking -> looking = true }                               // (T1), (T2)
+#if defined(LOOK_WITHOUT_MUTEX)
+  looking = false;
+#endif
+  do
+  :: STANDS_AT(seen) ->                                               // (L4)
+     look_a = memory[WORD_A + CELL(seen)];
+     look_b = memory[WORD_B + CELL(seen)];
+     atomic {
+       assert(look_a == look_b && look_a == seen + 1);                // WHOLE, and none is left out
+       look_a = 0;
+       look_b = 0;
+       seen++
+     }
+  :: seen >= least -> break
+  od;
+  looking = false
+}
+
 #define NOTHING_LEFT                                                                                                     \
   (ended && empty(buffer[0]) && empty(buffer[1]) && from == begun && !pending)
 
 active proctype drainer() {
   byte from, at, entries, mine, word_a, word_b;
   bool known;
+#if defined(LOOKER)
+  byte look_a, look_b;
+#endif
   {
     do
     :: STANDS_AT(from) ->
@@ -335,7 +368,14 @@ active proctype drainer() {
        settle(from);
 #if !defined(RELEASE_BEFORE_COMMIT) && !defined(L2_RELAXED)
        if
-       :: from != memory[DRAINED] -> store(DRAINER, DRAINED_ORDER, DRAINED, from)    // (L2)
+       :: from != memory[DRAINED] ->
+#if defined(LOOKER) && !defined(RELEASE_BEFORE_LOOK) && !defined(RELEASE_WITHOUT_LOOK)
+          look(from);                                                 // (T2)
+#endif
+          store(DRAINER, DRAINED_ORDER, DRAINED, from)                // (L2)
+#if defined(RELEASE_BEFORE_LOOK)
+          ; look(from)
+#endif
        :: else
        fi
 #endif
@@ -344,6 +384,19 @@ active proctype drainer() {
     atomic { assert(delivered == returned); finished = true }         // ALL
   } unless { !alive }
 }
+
+#if defined(LOOKER)
+active proctype looker() {
+  byte look_a, look_b;
+  {
+end:
+    do
+    :: !finished -> look(0)
+    :: finished -> break
+    od
+  } unless { !alive }
+}
+#endif
 
 // --- the server's late commit --------------------------------------------------------------------------------------------
 

@@ -21,7 +21,7 @@ trap 'rm -rf "$work"' EXIT
 trap 'exit 1' HUP INT TERM
 cd "$work" && cp "$source" "$model" || exit 1
 
-depth_limit=10000    # steps; the longest run has 346, and a run cut short is reported as such
+depth_limit=10000    # steps; the longest run has 1023, and a run cut short is reported as such
 memory_mb=4000
 
 if [ "$subject" = sticky_pin ]; then
@@ -62,6 +62,8 @@ else
 processes="first second drainer successor"
 small=
 larger="-DCELLS=3 -DFIRST=4 -DSECOND=1 -DBATCH=3 -DUNKNOWN=1"
+looked="-DLOOKER -DSECOND=1 -DCRASHES=1 -DUNKNOWN=1"
+looked_small="-DLOOKER -DCRASHES=0 -DUNKNOWN=0"
 orders='
 L1_RELAXED                  (L1) drained is loaded after words stand
 L2_RELAXED                  (L2) drained is stored before words load
@@ -79,7 +81,10 @@ RESTART_FROM_DRAINED        after a crash the store is not asked
 STAMP_FIRST                 the stamp is stored before the words
 STAMP_WITHOUT_POSITION      a stamp says that something stands there
 LIMIT_ONE_TOO_FAR           one cell more than there are
-TAKE_HELD                   a lane is taken before it is given back'
+TAKE_HELD                   a lane is taken before it is given back
+RELEASE_BEFORE_LOOK         (T2) drained moves before the look
+RELEASE_WITHOUT_LOOK        (T2) drained moves without one
+LOOK_WITHOUT_MUTEX          (T1) nothing keeps the drainer from it'
 witnesses='
 WITNESS_LAP                 no thread ever finds its ring full
 WITNESS_UNKNOWN             no commit with a lost answer is ever in
@@ -120,7 +125,7 @@ exhausted() {
 fallen() {
   case $(grep -m1 '^pan:1:' report) in
     *'held[0]+'*) echo WHOLE ;;
-    *word_*) echo WHOLE ;;
+    *word_* | *look_*) echo WHOLE ;;
     *returned*) echo ALL ;;
     *entries*) echo ONCE ;;
     *delivered*) echo KEPT ;;
@@ -143,11 +148,19 @@ hold() {
   row "$4" "$5" "$(states)" "$(depth)" "$verdict"
 }
 
+# What a seed is built with, when not small.
+options_of() {
+  case $1 in
+    RELEASE_BEFORE_LOOK | RELEASE_WITHOUT_LOOK | LOOK_WITHOUT_MUTEX) echo "$looked_small -D$1" ;;
+    *) echo "-D$1" ;;
+  esac
+}
+
 # fall <name> <words>: counts it in `found` when something falls.
 fall() {
   case $1 in
     SPIN_FOR_READERS) cycles 22 "$small -D$1" ;;
-    *) safety 22 "-D$1" ;;
+    *) safety 22 "$(options_of "$1")" ;;
   esac
   verdict=$(fallen)
   tried=$((tried + 1))
@@ -172,10 +185,10 @@ if [ $# -gt 0 ]; then
     tried=0 found=0
     fall "$name" "$words"
     if [ "$name" != SPIN_FOR_READERS ]; then
-      build "-DSAFETY -DREACH" "$small -D$name"    # -i: the shortest way to a failure that the smaller model has
+      build "-DSAFETY -DREACH" "$small $(options_of "$name")"    # -i: the shortest way to a failure that the smaller model has
       ./pan -i -m$depth_limit >report 2>&1
     fi
-    spin -t -p -g -P"$cc -E -x c -std=gnu99 $small -D$name" "$model"
+    spin -t -p -g -P"$cc -E -x c -std=gnu99 $small $(options_of "$name")" "$model"
   done
   exit $failed
 fi
@@ -188,6 +201,8 @@ if [ "$subject" = sticky_pin ]; then
   hold safety 24 "$small -DFIRST_RELAXED" FIRST_RELAXED "(1) relaxed, smaller: not what is relied on"
 else
   hold safety 26 "$larger" base "with three cells, three entries at a time"
+  processes="$processes looker"
+  hold safety 26 "$looked" base "with one who looks and frees nothing"
 fi
 fall_all "$witnesses"
 witnessed="$found / $tried"

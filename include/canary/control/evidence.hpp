@@ -93,6 +93,8 @@ class EvidenceCounts {
   /// Closes what was assigned before the minute; true if there was anything. Outcomes whose assignment never came, since
   /// it was dropped, tell of it themselves.
   bool close_before(std::uint32_t minute);
+  /// Lets go of what was assigned before the minute without a word on it: of a reader that may have missed outcomes.
+  void forget_before(std::uint32_t minute);
   /// Adds another server's counts of the same epoch.
   void merge(const EvidenceCounts& other);
 
@@ -220,6 +222,13 @@ inline bool EvidenceCounts::close_before(std::uint32_t minute) {
   open_.erase(open_.begin(), at);
   if (any) closed_before_ = std::max(closed_before_, minute);
   return any;
+}
+
+inline void EvidenceCounts::forget_before(std::uint32_t minute) {
+  const auto end =
+      std::find_if(open_.begin(), open_.end(), [minute](const Open& each) { return each.minute >= minute; });
+  open_.erase(open_.begin(), end);
+  closed_before_ = std::max(closed_before_, minute);
 }
 
 inline void EvidenceCounts::merge(const EvidenceCounts& other) {

@@ -4,6 +4,8 @@
 // `drained`, which the writer looks at when the ring seems full. Lanes are never freed, only handed on: a thread takes
 // one at its first record and gives it back when it ends. A forked child has none of its parent's: their memory may be a
 // file that both see.
+//
+// Others may look at entries, and free none, if the drainer waits for them before it says (L2): engine_trip.hpp does.
 #pragma once
 
 #include <pthread.h>

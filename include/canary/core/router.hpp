@@ -44,6 +44,7 @@ struct StoredSplit {
   std::uint32_t revision = 0;
   Owner forced = default_owner;  ///< the listed version that the forced model stands for; the default: none does
   bool default_watched = false;  ///< as StoredVersion::watched
+  bool tripped = false;  ///< not as the store has it: this process took a version's part away; all decisions say so
 };
 
 template <class Atomics>
@@ -123,7 +124,8 @@ class BasicRouter {
     return set_split(task, std::span{shares.begin(), shares.size()});
   }
 
-  /// Gives the task the very partition that was stored, at its revision, whatever stood before.
+  /// Gives the task the very partition that was stored, at its revision, whatever stood before; or, of a process that
+  /// tripped, one that it made of it. Decisions of such a split say `tripped` and are not watched, whoever they name.
   /// Output  points_moved and points_minimum stay 0: they belong to the change that made the partition.
   /// Errors  see Errc; nothing has changed then.
   SplitResult load_split(Task task, const StoredSplit& stored) noexcept;

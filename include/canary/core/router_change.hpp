@@ -74,6 +74,7 @@ class Undo {
         records_{state.records},
         revision_{state.revision},
         stored_{state.stored},
+        tripped_{state.tripped},
         forced_owner_{state.forced_owner},
         had_split_{state.split != nullptr},
         known_{had_split_ ? state.split->versions.size() : 0} {}
@@ -87,6 +88,7 @@ class Undo {
     state_->records = records_;
     state_->revision = revision_;
     state_->stored = stored_;
+    state_->tripped = tripped_;
     state_->forced_owner = forced_owner_;
     if (had_split_)
       state_->split->forget_after(known_);
@@ -106,6 +108,7 @@ class Undo {
   RecordRange records_;
   std::uint32_t revision_;
   bool stored_;
+  bool tripped_;
   Owner forced_owner_;
   bool had_split_;
   std::size_t known_;

@@ -28,12 +28,13 @@ Errc BasicRouter<Atomics>::write_records(detail::TaskState& state) {
     records.push_back(detail::make_record(task, forced, owner, Reason::forced));
   }
   if (state.split) {
-    const Reason reason = state.default_model.empty() ? Reason::fallback : Reason::split;
+    const Reason chosen = state.tripped ? Reason::tripped : Reason::split;
+    const Reason reason = state.default_model.empty() ? Reason::fallback : chosen;
     records.push_back(detail::make_record(task, {state.default_id, state.default_model, 0, state.default_watched},
                                           default_owner, reason));
     Owner owner = default_owner;
     for (const detail::Version& version : state.split->versions)
-      records.push_back(detail::make_record(task, version, ++owner, Reason::split));
+      records.push_back(detail::make_record(task, version, ++owner, chosen));
   }
   bool fits = needed <= state.records.capacity;
   for (std::uint32_t i = 0; fits && i != state.records.written; ++i)
@@ -57,7 +58,7 @@ Errc BasicRouter<Atomics>::publish(const detail::TaskState& state, const Partiti
   AliasTable table;
   if (!state.forced_model.empty())
     table.cells.push_back(all(detail::forced_place));
-  else if (!serves_a_version)
+  else if (!serves_a_version && !state.tripped)  // the default that a tripped version's part went to is no fallback
     table.cells.push_back(all(detail::fallback_place));
   else
     table = compile(partition, detail::version_offset);

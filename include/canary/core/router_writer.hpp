@@ -210,6 +210,7 @@ Errc BasicRouter<Atomics>::change_split(detail::TaskState& state, std::span<cons
   detail::Undo undo{state, texts_};
   if (!state.split) state.split = std::make_unique<detail::Split>();
   state.stored = false;
+  state.tripped = false;
   state.default_watched = false;
   for (detail::Version& version : state.split->versions) version.watched = false;
   Wanted wanted;
@@ -281,6 +282,7 @@ Errc BasicRouter<Atomics>::renumber(detail::TaskState& state, const StoredSplit&
   for (const StoredVersion& version : stored.versions)
     split.versions[mine.find(version.owner)->second - 1u].watched = version.watched;
   state.default_watched = stored.default_watched;
+  state.tripped = stored.tripped;
   return Errc::ok;
 }
 

@@ -83,6 +83,7 @@ struct TaskState {
   std::uint32_t revision = 0;
   bool stored = false;  ///< the split comes from a store, which knows the version of a forced model too
   bool default_watched = false;
+  bool tripped = false;                ///< the split is not the store's: decisions say so
   Owner forced_owner = default_owner;  ///< that version
   std::unique_ptr<Split> split;        // most of a million tasks may never have one
 
