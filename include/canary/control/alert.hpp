@@ -37,12 +37,12 @@ struct Alert {
   std::string version = {};  ///< its id
   TimeUs at_us = 0;
   std::string message = {};
-  std::string hint = {};      ///< what to do
-  std::string key = {};       ///< what it is about; empty: about nothing that can come again
-  std::string source = {};    ///< who says so, `host:pid`
-  std::string id = {};        ///< given by the desk
-  bool resolved = false;      ///< what was told under this key is over
-  std::uint64_t missed = 0;   ///< alerts before this one that the sink was not told of: its queue was full
+  std::string hint = {};     ///< what to do
+  std::string key = {};      ///< what it is about; empty: about nothing that can come again
+  std::string source = {};   ///< who says so, `host:pid`
+  std::string id = {};       ///< given by the desk
+  bool resolved = false;     ///< what was told under this key is over
+  std::uint64_t missed = 0;  ///< alerts before this one that the sink was not told of: its queue was full
   friend bool operator==(const Alert&, const Alert&) = default;
 };
 

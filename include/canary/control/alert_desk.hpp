@@ -28,10 +28,10 @@
 namespace canary {
 
 struct AlertDeskOptions {
-  std::string source = {};          ///< for alerts that name none: `host:pid`
-  AlertQueueOptions queue = {};     ///< of each sink
-  std::uint32_t repeat_s = 3'600;   ///< what was just said is not said again for so long; 0: it is
-  std::uint32_t stop_ms = 2'000;    ///< at the end: what waits gets one more try, for so long
+  std::string source = {};         ///< for alerts that name none: `host:pid`
+  AlertQueueOptions queue = {};    ///< of each sink
+  std::uint32_t repeat_s = 3'600;  ///< what was just said is not said again for so long; 0: it is
+  std::uint32_t stop_ms = 2'000;   ///< at the end: what waits gets one more try, for so long
 };
 
 struct AlertDeskStatus {
@@ -99,7 +99,7 @@ inline AlertDesk::AlertDesk(std::vector<std::unique_ptr<AlertSink>> sinks, Alert
   std::random_device device;
   random_ = std::uint64_t{device()} << 32 | device();
   for (int shift = 60; shift >= 0; shift -= 4) prefix_ += "0123456789abcdef"[random_ >> shift & 15];
-  random_ = mix(random_);
+  random_ = detail::mix(random_);
   for (std::unique_ptr<AlertSink>& sink : sinks)
     workers_.push_back(std::make_unique<Worker>(std::move(sink), options_.queue));
   try {
@@ -131,9 +131,9 @@ inline void AlertDesk::raise(Alert alert) noexcept {
   try {
     if (alert.source.empty()) alert.source = options_.source;
     if (alert.at_us == 0)
-      alert.at_us = std::chrono::duration_cast<std::chrono::microseconds>(
-                        std::chrono::system_clock::now().time_since_epoch())
-                        .count();
+      alert.at_us =
+          std::chrono::duration_cast<std::chrono::microseconds>(std::chrono::system_clock::now().time_since_epoch())
+              .count();
     const std::lock_guard lock{mutex_};
     const TimeUs now_us = steady_us();
     if (!repeats_.passes(alert, now_us)) {
@@ -173,7 +173,7 @@ inline bool AlertDesk::all_empty() const noexcept {
 /// Evenly in [0, 1).
 inline double AlertDesk::draw() noexcept {
   random_ += 0x9E37'79B9'7F4A'7C15;
-  return static_cast<double>(mix(random_) >> 11) * 0x1p-53;
+  return static_cast<double>(detail::mix(random_) >> 11) * 0x1p-53;
 }
 
 inline TimeUs AlertDesk::steady_us() noexcept {
