@@ -140,8 +140,8 @@ TEST_CASE("command: cancel ends one that runs, and all that would come later", "
 TEST_CASE("command: it gets neither the secret, nor descriptors, nor blocked signals", "[adapters][command]") {
   ::setenv("CANARY_TEST_SECRET", "Zq7SECRETq7Z", 1);
   ::setenv("CANARY_TEST_PLAIN", "plain", 1);
-  const int leaky = ::open("/dev/null", O_RDONLY);  // without close-on-exec, as a host may have it
-  REQUIRE(leaky > 2);
+  const int leaky = ::fcntl(0, F_DUPFD, 77);  // without close-on-exec, as a host may have it
+  REQUIRE(leaky >= 77);
   sigset_t all;
   sigset_t before;
   ::sigfillset(&all);
