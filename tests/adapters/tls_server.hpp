@@ -1,6 +1,7 @@
 // tls_server.hpp: a TLS server with a certificate that nobody knows, by the openssl command.
 #pragma once
 
+#include <fcntl.h>
 #include <signal.h>
 #include <sys/types.h>
 #include <sys/wait.h>
@@ -31,6 +32,7 @@ class TlsServer {
     child_ = ::fork();
     if (child_ == 0) {
       ::dup2(ends[1], 1);
+      ::dup2(::open("/dev/null", O_WRONLY), 2);
       ::close(ends[0]);
       ::close(ends[1]);
       ::execlp("openssl", "openssl", "s_server", "-accept", "0", "-cert", ca_file().c_str(), "-key",
