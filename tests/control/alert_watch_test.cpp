@@ -64,6 +64,9 @@ TEST_CASE("alert watch: a store that is degraded for a while is told once, and i
   CHECK(over[0].key == begun[0].key);
   CHECK(over[0].at_us == 1'000 * second);
   CHECK(watch.store("", 1'001 * second).empty());
+  AlertWatch named{{}, "host:1"};
+  CHECK(named.store("no reply", second).empty());
+  CHECK(named.store("no reply", 60 * second).at(0).key == "store_degraded/host:1");  // another server's may stand on
 }
 
 TEST_CASE("alert watch: drops are told by task, and are over after an hour without", "[control][alert]") {

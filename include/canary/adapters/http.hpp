@@ -1,7 +1,7 @@
 // http.hpp: one HTTP request, one answer or one error that says which kind it is. Layer adapters; needs libcurl.
 //
 // Certificates are always verified. libcurl ignores SSL_CERT_FILE; here it is honoured, and `ca_file` goes before it. Proxies
-// are libcurl's (https_proxy, no_proxy). Redirects are followed only where a request asks for it, and never from https to http;
+// are libcurl's (https_proxy, no_proxy), but never for this machine. Redirects are followed only where a request asks for it, and never from https to http;
 // headers of the request go along, but for Authorization to another host. Nothing that is said of a request names more of its
 // URL than scheme, host and port: secrets may stand in any other part.
 #pragma once
@@ -60,7 +60,7 @@ struct HttpRequest {
   std::vector<HttpHeader> headers = {};
   std::string body = {};
   std::uint32_t connect_ms = 5'000;               ///< longest wait for a connection, TLS included
-  std::uint32_t total_ms = 30'000;                ///< and for all of it
+  std::uint32_t total_ms = 30'000;                ///< and for all of it; 0: any time
   std::size_t body_bytes = std::size_t{1} << 20;  ///< of the answer, at most
   bool cut_body = false;                          ///< a longer answer is cut there, and is no error
   std::uint32_t redirects = 0;                    ///< followed at most; with 0 a 3xx is the answer
@@ -103,6 +103,7 @@ class HttpClient {
 
  private:
   struct Transfer;
+  struct ForgetRequest;
   struct CloseEasy {
     void operator()(CURL* handle) const noexcept { curl_easy_cleanup(handle); }
   };
@@ -152,6 +153,12 @@ struct HttpClient::Transfer {
   bool full = false;       // the body is longer than it may be
   bool no_memory = false;  // a callback must not throw through C
   char error[CURL_ERROR_SIZE] = "";
+};
+
+/// At the end of a request the handle must not point to it any more, not even for a connection that closes later.
+struct HttpClient::ForgetRequest {
+  CURL* easy;
+  ~ForgetRequest() { curl_easy_reset(easy); }
 };
 
 inline HttpClient::HttpClient(HttpClientOptions options) : options_{std::move(options)} {
@@ -206,8 +213,7 @@ inline HttpClient::HeaderList HttpClient::header_list(const HttpRequest& request
   const auto add = [&list](const std::string& line) {
     curl_slist* longer = curl_slist_append(list.get(), line.c_str());
     if (longer == nullptr) throw std::bad_alloc{};
-    (void)list.release();
-    list.reset(longer);
+    if (!list) list.reset(longer);  // else it is the same, longer by one
   };
   add("Expect:");  // or a long body waits a second for a server that does not answer to it
   for (const HttpHeader& each : request.headers) {
@@ -235,7 +241,10 @@ inline void HttpClient::configure(const HttpRequest& request, const HeaderList& 
   curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
   curl_easy_setopt(easy, CURLOPT_ERRORBUFFER, transfer.error);
   curl_easy_setopt(easy, CURLOPT_URL, request.url.c_str());
-  const bool secure = detail::url_parts(request.url).scheme == "https";
+  const detail::UrlParts parts = detail::url_parts(request.url);
+  const bool secure = parts.scheme == "https";
+  if (detail::is_loopback(parts.host))
+    curl_easy_setopt(easy, CURLOPT_PROXY, "");  // what is for this machine stays here
 #if LIBCURL_VERSION_NUM >= 0x075500
   curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR, "http,https");
   curl_easy_setopt(easy, CURLOPT_REDIR_PROTOCOLS_STR, secure ? "https" : "http,https");
@@ -294,6 +303,7 @@ inline HttpResponse HttpClient::send(const HttpRequest& request) {
   Transfer transfer;
   transfer.most = request.body_bytes;
   transfer.cut = request.cut_body;
+  const ForgetRequest forget{easy_.get()};
   configure(request, headers, transfer);
   const CURLcode code = perform();
   if (transfer.no_memory) throw std::bad_alloc{};

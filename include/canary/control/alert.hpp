@@ -4,8 +4,8 @@
 //   {"format":1,"id":"5f1c...-7","kind":"rollback","resolved":false,"task":"checks","version":"checks@2",
 //    "at":"2026-11-22T17:35:29.123456Z","message":"...","hint":"...","key":"rollback/checks@2/17","source":"host:4711",
 //    "missed":0}
-// `id` is one alert's, the same for every sink and every try: who was told twice knows it by this. `key` is what the alert is
-// about, the same on every server: who hears a fleet needs it once. Members that do not apply are empty texts.
+// `id` is one alert's, the same for every sink and every try: who was told twice knows it by this. `key` is what it is about,
+// the same on every server unless it is one server's own: who hears a fleet needs it once. What does not apply is empty.
 #pragma once
 
 #include <cstddef>

@@ -44,7 +44,9 @@ namespace canary {
 /// One for every kind of fact; any of them may be called at any time, by one thread at a time.
 class AlertWatch {
  public:
-  explicit AlertWatch(AlertsConfig config) : config_{std::move(config)} {}
+  /// Input   who looks, `host:pid`: what is one server's own has it in its key.
+  explicit AlertWatch(AlertsConfig config, std::string source = {})
+      : config_{std::move(config)}, source_{std::move(source)} {}
 
   /// Input   what is wrong with the store; empty: nothing.
   [[nodiscard]] std::vector<Alert> store(std::string_view fault, TimeUs now_us);
@@ -83,6 +85,7 @@ class AlertWatch {
                const std::function<bool(const std::string&)>& ends);
 
   AlertsConfig config_;
+  std::string source_;
   std::map<std::string, State, std::less<>> states_;  // by key
 };
 
@@ -199,7 +202,7 @@ inline std::vector<Alert> AlertWatch::store(std::string_view fault, TimeUs now_u
   follow({.kind = AlertKind::store_degraded,
           .message = "a server routes by its last good state: " + std::string{fault},
           .hint = "canary doctor says what to do; routing and recording go on",
-          .key = "store_degraded"},
+          .key = source_.empty() ? "store_degraded" : "store_degraded/" + source_},
          fault.empty() ? Now::well : Now::bad, now_us, 30 * detail::second_us, 60 * detail::second_us, out);
   return out;
 }
