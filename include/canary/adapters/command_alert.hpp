@@ -1,9 +1,10 @@
 // command_alert.hpp: alerts to a program of one's own, as JSON on its standard input. Layer adapters; needs a POSIX system.
 //
-// The program is run for each alert, without a shell, in a process group of its own, with every signal as new processes have
-// it, its output thrown away, and no descriptor of this process but the JSON. Exit status 0 says that it was delivered, any
-// other that it is to be tried again. After `timeout_ms` the group gets SIGTERM, and SIGKILL `grace_ms` later; its status is
-// always taken, so no zombie stays. The JSON lies in an unnamed file, not in a pipe: no SIGPIPE, and nobody waits for a reader.
+// The program is run for each alert, without a shell, in a process group of its own, with every signal as new processes
+// have it, its output thrown away, and no descriptor of this process but the JSON. Exit status 0 says that it was
+// delivered, any other that it is to be tried again. After `timeout_ms` the group gets SIGTERM, and SIGKILL `grace_ms`
+// later; its status is always taken, so no zombie stays. The JSON lies in an unnamed file, not in a pipe: no SIGPIPE, and
+// nobody waits for a reader.
 #pragma once
 
 #if !__has_include(<spawn.h>) || !__has_include(<sys/wait.h>)

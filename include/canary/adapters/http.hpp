@@ -1,9 +1,9 @@
 // http.hpp: one HTTP request, one answer or one error that says which kind it is. Layer adapters; needs libcurl.
 //
-// Certificates are always verified. libcurl ignores SSL_CERT_FILE; here it is honoured, and `ca_file` goes before it. Proxies
-// are libcurl's (https_proxy, no_proxy), but never for this machine. Redirects are followed only where a request asks for it, and never from https to http;
-// headers of the request go along, but for Authorization to another host. Nothing that is said of a request names more of its
-// URL than scheme, host and port: secrets may stand in any other part.
+// Certificates are always verified. libcurl ignores SSL_CERT_FILE; here it is honoured, and `ca_file` goes before it.
+// Proxies are libcurl's (https_proxy, no_proxy), but never for this machine. Redirects are followed only where a request
+// asks for it, and never from https to http; headers of the request go along, but for Authorization to another host.
+// Nothing that is said of a request names more of its URL than scheme, host and port: secrets may stand anywhere else.
 #pragma once
 
 #if !__has_include(<curl/curl.h>)

@@ -62,8 +62,8 @@ struct Sent {
   std::uint32_t wait_ms = 0;  ///< try_again: the receiver asks for as much patience
 };
 
-/// Where alerts go. send() is called by one thread at a time, may take as long as its own time-outs say, and comes back within
-/// about a second after cancel(), which any thread may call at any time and which holds for every later send() as well.
+/// Where alerts go. send() is called by one thread at a time, may take as long as its own time-outs say, and comes back
+/// within about a second after cancel(), which any thread may call at any time and which holds for every later send() too.
 /// An alert may come more than once, with the same id: a delivery whose answer was lost is tried again. What send() throws
 /// counts as try_again.
 class AlertSink {

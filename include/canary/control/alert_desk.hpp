@@ -1,9 +1,9 @@
 // alert_desk.hpp: takes alerts from any thread and brings them to every sink. Layer control.
 //
 // raise() puts an alert into a bounded queue for each sink and returns: it waits for no sink. A thread for each of them
-// delivers, and tries again what could not be delivered, so a slow receiver is slow for itself alone. What is promised is at
-// least once within `keep_s`; what still waits when the process is killed is lost. A full queue drops its oldest alert, counts
-// that, and says so with the next one that arrives (Alert::missed).
+// delivers, and tries again what could not be delivered, so a slow receiver is slow for itself alone. What is promised is
+// at least once within `keep_s`; what still waits when the process is killed is lost. A full queue drops its oldest alert,
+// counts that, and says so with the next one that arrives (Alert::missed).
 #pragma once
 
 #include <algorithm>

@@ -1,7 +1,7 @@
 // alert_queue.hpp: which alert goes to a sink next, and when: bounded, with back-off, giving up in the end. Layer control.
 // Decides only, for alert_desk.hpp, which has the threads and the clock. Times are microseconds of any clock that does not
-// jump. A sink that fails rests as a whole, and the alert that failed goes behind the others: one that is never taken holds up
-// nobody for longer than a rest, and a receiver that is down hears one try at a time.
+// jump. A sink that fails rests as a whole, and the alert that failed goes behind the others: one that is never taken
+// holds up nobody for longer than a rest, and a receiver that is down hears one try at a time.
 #pragma once
 
 #include <algorithm>

@@ -1,15 +1,16 @@
 // alert_watch.hpp: facts about stores, versions and candidates -> alerts. Layer control; pure, without a clock.
 //
 // Each call is told how things stand and answers with what has changed: an alert when something begins, one with `resolved`
-// when it is over, nothing in between. To be over, it must have been well for a while, so that what flickers is told once. The
-// memory is this object's alone: a new process tells again what it finds, under the same keys, by which receivers know it.
+// when it is over, nothing in between. To be over, it must have been well for a while, so that what flickers is told once.
+// The memory is this object's alone: a new process tells again what it finds, under the same keys, by which receivers know
+// it.
 //
-//   kind            begins                                            is over
-//   store_degraded  degraded for 30 s                                 well for 60 s
-//   drops           outcomes of a task dropped in the last hour       none in an hour
-//   shutdown_near   `shutdown_days`, 7 and 1 day before, and past     the version is out of use, or its date lies further off
-//   sample_ratio    records contradict a candidate's share, 1,000:1   evidence below the root of that, or no candidate any more
-//   degradation     see degradation.hpp                               30 min within the bound it broke; or seven days on
+//   kind            begins                                         is over
+//   store_degraded  degraded for 30 s                              well for 60 s
+//   drops           outcomes dropped in the last hour              none in an hour
+//   shutdown_near   `shutdown_days`, 7 and 1 day before, past      out of use, or the date lies further off
+//   sample_ratio    records contradict a share, 1,000 to 1         evidence below the root of that, or no candidate
+//   degradation     see degradation.hpp                            30 min within the bound it broke; or seven days on
 #pragma once
 
 #include <algorithm>

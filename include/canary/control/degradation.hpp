@@ -7,13 +7,13 @@
 //   M = (M before + 1) * E of the window,   E = what bets against "not worse than the bound" gained in it
 //   alert at M >= c = windows in `false_alarm_days`, when at least 3 of the last 6 windows lie beyond their bound
 //
-// Promise: while the chance of a failure (of a slow request; less the mean score) stays within the bound given all that was
-// before, however it drifts below it, the mean time to a false alarm is c windows or more, whenever one looks. So daily swings are
-// no alarm as long as one of the seven days had them, nor are weekly ones; the first such day of its kind may be one.
+// Promise: while the chance of a failure (of a slow request; one less the mean score) stays within the bound, given all
+// that was before and however it drifts below it, the mean time to a false alarm is c windows or more, whenever one looks.
+// So daily and weekly swings are none as long as one of the seven days had them; the first day of its kind may be one.
 // Not promised: that the cause is the version. Harder requests, a bad hour of the provider or one user's many failing
 // requests make it worse as well. A slide slower than the margin in a week is not seen, nor what is not recorded; an outcome
 // that never comes is in no window. What was bad on one of the seven days is not seen again at that time of day.
-// Cost: some 500 additions of histograms, half a millisecond.
+// Cost: some 700 additions of window counts, which are 1,800 numbers each.
 // Source: Shin, Ramdas, Rinaldo 2024 (e-detectors); Fan, Grama, Liu 2015 for scores; docs/decisions/0013-alerts.md
 #pragma once
 
@@ -145,22 +145,38 @@ inline constexpr double slow_share = 0.05;
   return counts.latency_us.quantile(std::min(share, 1.0)).value_or(0);
 }
 
-/// The worst that it was, as badness; nothing without enough of a past.
-[[nodiscard]] inline std::optional<double> worst_of_past(MetricKind kind, const VersionPast& past,
-                                                         std::uint32_t hour) noexcept {
+inline constexpr std::array<MetricKind, 3> past_kinds{MetricKind::success, MetricKind::score, MetricKind::latency};
+
+/// The worst that each of them was, as badness; nothing without enough of a past.
+using WorstOfPast = std::array<std::optional<double>, past_kinds.size()>;
+
+/// By hours of the last day. `week` is all that was before the day before the hour: it grows with the hours.
+[[nodiscard]] inline std::vector<WorstOfPast> worst_by_hour(const VersionPast& past) {
   constexpr std::uint32_t day = 24;
-  if (hour < (VersionPast::days * day) + 1) return {};
+  std::vector<WorstOfPast> all;
+  if (past.end() <= past.recent()) return all;
+  const std::uint32_t first = VersionPast::hour_of(past.recent());
+  const std::uint32_t last = VersionPast::hour_of(past.end() - 1);
+  if (first < VersionPast::days * day + 1) return std::vector<WorstOfPast>(last - first + 1);
   WindowCounts week;
-  past.add_hours(hour - VersionPast::days * day - 1, hour - day + 2, week);
-  if (outcomes_of(kind, week) < least_in_week) return {};
-  std::optional<double> worst;
-  for (std::uint32_t back = 1; back <= VersionPast::days; ++back) {
-    WindowCounts hours;
-    past.add_hours(hour - back * day - 1, hour - back * day + 2, hours);
-    if (outcomes_of(kind, hours) >= least_in_hours) worst = std::max(worst.value_or(0), badness(kind, hours));
+  past.add_hours(first - VersionPast::days * day - 1, first - day + 1, week);
+  for (std::uint32_t hour = first; hour <= last; ++hour) {
+    past.add_hours(hour - day + 1, hour - day + 2, week);
+    WorstOfPast worst;
+    for (std::uint32_t back = 1; back <= VersionPast::days; ++back) {
+      WindowCounts hours;
+      past.add_hours(hour - back * day - 1, hour - back * day + 2, hours);
+      for (std::size_t i = 0; i != past_kinds.size(); ++i)
+        if (outcomes_of(past_kinds[i], hours) >= least_in_hours)
+          worst[i] = std::max(worst[i].value_or(0), badness(past_kinds[i], hours));
+    }
+    for (std::size_t i = 0; i != past_kinds.size(); ++i) {
+      if (outcomes_of(past_kinds[i], week) < least_in_week) worst[i].reset();
+      if (worst[i]) worst[i] = std::max(*worst[i], badness_at_most(past_kinds[i], week));
+    }
+    all.push_back(worst);
   }
-  if (worst) worst = std::max(*worst, badness_at_most(kind, week));
-  return worst;
+  return all;
 }
 
 /// Badness that is still no harm.
@@ -199,8 +215,10 @@ inline constexpr double slow_share = 0.05;
   return kind == MetricKind::latency ? badness : 1 - std::min(badness, 1.0);
 }
 
-[[nodiscard]] inline std::optional<Degradation> degradation_of(MetricKind kind, const VersionPast& past,
+[[nodiscard]] inline std::optional<Degradation> degradation_of(std::size_t metric, const VersionPast& past,
+                                                               const std::vector<WorstOfPast>& by_hour,
                                                                const DegradationConfig& config) {
+  const MetricKind kind = past_kinds[metric];
   constexpr std::size_t last_windows = 6;
   constexpr int least_beyond = 3;
   struct Seen {
@@ -211,11 +229,8 @@ inline constexpr double slow_share = 0.05;
   ChangeDetector detector{threshold};
   std::vector<Seen> seen;
   std::optional<double> worst;
-  std::uint32_t worst_hour = 0;
   for (std::uint32_t at = past.recent(); at != past.end(); ++at) {
-    const std::uint32_t hour = VersionPast::hour_of(at);
-    if (hour != worst_hour) worst = worst_of_past(kind, past, hour);
-    worst_hour = hour;
+    worst = by_hour[VersionPast::hour_of(at) - VersionPast::hour_of(past.recent())][metric];
     const WindowCounts& counts = past.window(at);
     if (!worst || outcomes_of(kind, counts) == 0) continue;
     const double bound = with_margin(kind, *worst, config);
@@ -243,8 +258,10 @@ inline constexpr double slow_share = 0.05;
 inline std::vector<Degradation> degradations(const VersionPast& past, const DegradationConfig& config) {
   std::vector<Degradation> all;
   if (config.false_alarm_days == 0) return all;
-  for (const MetricKind kind : {MetricKind::success, MetricKind::score, MetricKind::latency})
-    if (const std::optional<Degradation> found = detail::degradation_of(kind, past, config)) all.push_back(*found);
+  const std::vector<detail::WorstOfPast> by_hour = detail::worst_by_hour(past);
+  for (std::size_t metric = 0; metric != detail::past_kinds.size(); ++metric)
+    if (const std::optional<Degradation> found = detail::degradation_of(metric, past, by_hour, config))
+      all.push_back(*found);
   return all;
 }
 
