@@ -16,8 +16,13 @@ class CanaryConan(ConanFile):
     topics = ("canary", "routing", "machine-learning", "header-only")
     package_type = "header-library"
     settings = "os", "arch", "compiler", "build_type"
-    options = {"with_toml": [True, False], "with_sqlite": [True, False], "with_postgres": [True, False]}
-    default_options = {"with_toml": True, "with_sqlite": True, "with_postgres": False}
+    options = {
+        "with_toml": [True, False],
+        "with_sqlite": [True, False],
+        "with_postgres": [True, False],
+        "with_http": [True, False],
+    }
+    default_options = {"with_toml": True, "with_sqlite": True, "with_postgres": False, "with_http": False}
     exports_sources = "CMakeLists.txt", "cmake/*", "include/*", "LICENSE"
     no_copy_source = True
 
@@ -39,6 +44,8 @@ class CanaryConan(ConanFile):
 
         if self.options.with_postgres:
             self.requires("libpq/[>=14]", transitive_headers=True, transitive_libs=True)
+        if self.options.with_http:
+            self.requires("libcurl/[>=7.68]", transitive_headers=True, transitive_libs=True)
 
     def validate(self):
         check_min_cppstd(self, 20)
@@ -55,6 +62,7 @@ class CanaryConan(ConanFile):
         toolchain.cache_variables["CANARY_TOML"] = "ON" if self.options.with_toml else "OFF"
         toolchain.cache_variables["CANARY_SQLITE"] = "ON" if self.options.with_sqlite else "OFF"
         toolchain.cache_variables["CANARY_POSTGRES"] = "ON" if self.options.with_postgres else "OFF"
+        toolchain.cache_variables["CANARY_HTTP"] = "ON" if self.options.with_http else "OFF"
         toolchain.generate()
 
     def build(self):
@@ -79,6 +87,8 @@ class CanaryConan(ConanFile):
             components["sqlite"] = ["canary", "sqlite3::sqlite3"]
         if self.options.with_postgres:
             components["postgres"] = ["canary", "libpq::pq"]
+        if self.options.with_http:
+            components["http"] = ["canary", "libcurl::libcurl"]
         for name, requires in components.items():
             component = self.cpp_info.components[name]
             component.set_property("cmake_target_name", f"canary::{name}")

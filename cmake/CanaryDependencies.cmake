@@ -106,6 +106,19 @@ if(CANARY_POSTGRES)
   endif()
 endif()
 
+# --- libcurl: for canary::http. Never fetched, as above ---
+if(CANARY_HTTP)
+  find_package(CURL 7.68 QUIET)
+  if(NOT TARGET CURL::libcurl)
+    if(CANARY_HTTP STREQUAL "AUTO")
+      message(STATUS "canary: no installed libcurl >= 7.68, so no target canary::http")
+      set(CANARY_HTTP OFF)
+    else()
+      message(FATAL_ERROR "canary: no installed libcurl >= 7.68: install libcurl4-openssl-dev, or go without by -DCANARY_HTTP=OFF")
+    endif()
+  endif()
+endif()
+
 # --- CLI11: the tool alone ---
 if(CANARY_BUILD_TOOLS)
   find_package(CLI11 2.1 QUIET CONFIG)

@@ -41,6 +41,11 @@ header() {
 
 # libpq's header lies in a folder of its own on Debian, the server's programs in one of their version's.
 need_libpq() { if ! header libpq-fe.h && ! header postgresql/libpq-fe.h; then missing+=(libpq-dev); fi; }
+# libcurl's lies in a folder of the processor's on Debian. One of its three packages is enough, whichever it is.
+need_libcurl() {
+  if header curl/curl.h || compgen -G '/usr/include/*-linux-gnu/curl/curl.h' >/dev/null; then return; fi
+  missing+=(libcurl4-openssl-dev)
+}
 need_postgres() {
   if ! compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null && ! have initdb; then missing+=(postgresql); fi
   if ! have pgbouncer && [ ! -x /usr/sbin/pgbouncer ]; then missing+=(pgbouncer); fi
@@ -152,6 +157,7 @@ need_build() {
   need_header CLI/CLI.hpp libcli11-dev
   need_header sqlite3.h libsqlite3-dev
   need_libpq
+  need_libcurl
   need_boost
 }
 
@@ -193,6 +199,7 @@ case "$door" in
     need_build
     need_command ccache ccache
     need_command pkg-config pkg-config
+    need_command openssl openssl
     need_command python3 python3
     need_header benchmark/benchmark.h libbenchmark-dev
     need_format

@@ -21,3 +21,6 @@
 #include "canary/control/trip_watch.hpp"    // its lanes' entries -> that evidence
 #include "canary/control/guard_plan.hpp"    // how much traffic a verdict takes
 #include "canary/control/guard_replay.hpp"  // what the guard would have done on recorded outcomes
+#include "canary/control/degradation.hpp"   // a version in use against its own past
+#include "canary/control/alert_watch.hpp"   // facts -> alerts
+#include "canary/control/alert_desk.hpp"    // alerts -> every sink

@@ -397,3 +397,47 @@ TEST_CASE("toml faults: rings are powers of two that fit into the spool, and sam
   check_one("[task.t]\nsample_percent = 101\n",
             "f.toml:2:18: error: a share over 100 %; expected a percentage from 0 to 100");
 }
+
+TEST_CASE("toml faults: alerts go to URLs and programs that can be, and secrets stay out", "[adapters][toml]") {
+  const std::string alerts = "[task.t]\n[alerts]\n";
+  check_one(
+      alerts + "webhook = 'http://alerts.example/x'\n",
+      "f.toml:3:11: error: plain http to another machine; expected https://; http:// is for 127.0.0.1, localhost and "
+      "[::1] alone");
+  check_one(alerts + "webhook = 'alerts.example'\n", "f.toml:3:11: error: not a URL; expected https://HOST/PATH");
+  check_one(alerts + "webhook = 5\n", "f.toml:3:11: error: expected a string, a URL, found an integer");
+  for (const std::string url :
+       {"https://u:Zq7SECRET@h/", "https://h/?token=Zq7SECRET", "https://h/?api_key=Zq7SECRET"}) {
+    const std::string fault = lines_of(alerts + "webhook = '" + url + "'\n");
+    CHECK(fault.starts_with("f.toml:3:11: error: "));
+    CHECK(fault.find("secrets are never in the file") != std::string::npos);
+    CHECK(fault.find("Zq7SECRET") == std::string::npos);
+  }
+  check_one(alerts + "webhook_secret = 'Zq7SECRET'\n",
+            "f.toml:3:1: error: unknown key \"webhook_secret\" in alerts; did you mean \"webhook_secret_env\"?");
+  check_one(
+      alerts + "webhook_secret_env = 'whsec/Zq7SECRET'\n",
+      "f.toml:3:22: error: not the name of an environment variable; expected letters, digits and _; the value itself "
+      "never stands in the file");
+  check_one(
+      alerts + "command = '/bin/page ops'\n",
+      "f.toml:3:11: error: expected a program and its arguments, e.g. [\"/usr/local/bin/page\", \"ops\"], found a "
+      "string");
+  check_one(alerts + "command = ['']\n", "f.toml:3:12: error: an empty string; expected a program's path");
+  check_one(alerts + "command = ['/bin/page', 5]\n",
+            "f.toml:3:25: error: expected a string, an argument, found an integer");
+  CHECK(lines_of(alerts + "command = []\n") == "no fault");
+  check_one(alerts + "repeat_s = -1\n",
+            "f.toml:3:12: error: out of range; expected a whole number of seconds from 0 to 2592000");
+  check_one(alerts + "shutdown_days = 4000\n",
+            "f.toml:3:17: error: out of range; expected a whole number of days from 0 to 3650");
+  check_one(alerts + "log = 'yes'\n", "f.toml:3:7: error: expected true or false, found a string");
+  const std::string degradation = "[task.t]\n[alerts.degradation]\n";
+  check_one(degradation + "success_margin = 2\n", "f.toml:3:18: error: out of range; expected a number from 0 to 1");
+  check_one(degradation + "latency_margin = nan\n",
+            "f.toml:3:18: error: out of range; expected a number from 0 to 1000");
+  check_one(degradation + "false_alarm_days = 0.5\n",
+            "f.toml:3:20: error: expected a whole number of days, found a number");
+  check_one(degradation + "sucess_margin = 0\n",
+            "f.toml:3:1: error: unknown key \"sucess_margin\" in alerts.degradation; did you mean \"success_margin\"?");
+}

@@ -27,6 +27,18 @@ keep_days = 7
 lane_mb = 1
 payload_mb = 2
 spool_mb = 64
+[alerts]
+webhook = "https://alerts.example/canary"
+webhook_secret_env = "OUR_SECRET"
+command = ["bin/page", "ops team", ""]
+log = false
+repeat_s = 60
+shutdown_days = 14
+[alerts.degradation]
+success_margin = 0.01
+score_margin = 0.03
+latency_margin = 0.5
+false_alarm_days = 30
 [fine_tune]
 provider = "together"
 base_model = "gpt-4o-mini"
@@ -88,6 +100,15 @@ TEST_CASE("toml: every key of the documentation is read", "[adapters][toml]") {
   CHECK(config.fine_tune.base_model == "gpt-4o-mini");
   CHECK(config.fine_tune.prompt_version == "v1");
   CHECK(config.fine_tune.cost_max_usd == 12.5);
+  CHECK(config.alerts.webhook == "https://alerts.example/canary");
+  CHECK(config.alerts.webhook_secret_env == "OUR_SECRET");
+  CHECK(config.alerts.command == std::vector<std::string>{"bin/page", "ops team", ""});
+  CHECK_FALSE(config.alerts.log);
+  CHECK(config.alerts.repeat_s == 60);
+  CHECK(config.alerts.shutdown_days == 14);
+  CHECK(config.alerts.degradation ==
+        canary::DegradationConfig{
+            .success_margin = 0.01, .score_margin = 0.03, .latency_margin = 0.5, .false_alarm_days = 30});
   REQUIRE(config.providers.size() == 2);
   CHECK(config.providers[0].base_url == "https://api.openai.com/v1");
   CHECK(config.providers[0].api_key_env == "OPENAI_API_KEY");

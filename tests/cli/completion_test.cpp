@@ -25,8 +25,8 @@ TEST_CASE("completion: bash takes the script and completes commands, options and
   CHECK(place.shell("\"$CANARY\" completion bash | bash -n").exit == 0);
   CHECK(
       offered(place, "canary ''", 2) ==
-      "init model history route why simulate interactions export guard store doctor version completion --config --json "
-      "--help --version ");
+      "init model history route why simulate interactions export guard alert store doctor version completion --config "
+      "--json --help --version ");
   CHECK(offered(place, "canary si", 2) == "simulate ");
   CHECK(offered(place, "canary --json ro", 3) == "route ");
   CHECK(offered(place, "canary simulate --s", 3) == "--set ");

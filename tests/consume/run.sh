@@ -30,6 +30,7 @@ if have ccache; then export CMAKE_CXX_COMPILER_LAUNCHER=ccache; fi
 configure_app() { cmake -G Ninja -S "$app" -B "$work/$1" -DCMAKE_BUILD_TYPE=Debug "${@:2}"; }
 build_app() { configure_app "$@" && cmake --build "$work/$1" && "$work/$1/app"; }
 build_app_toml() { build_app "$@" -DCONSUME_COMPONENTS="core;canary;toml" && "$work/$1/app_toml"; }
+build_app_http() { build_app "$@" -DCONSUME_COMPONENTS="core;canary;http" && "$work/$1/app_http"; }
 build_app_sqlite() { build_app "$@" -DCONSUME_COMPONENTS="core;canary;sqlite" && "$work/$1/app_sqlite"; }
 
 install_package() {
@@ -49,11 +50,14 @@ version="$(sed -n 's/^inline constexpr std::string_view version = "\(.*\)";.*/\1
 try "find_package, version $version, two translation units" build_app package "${package[@]}" -DCONSUME_VERSION="$version"
 try "find_package with component toml" build_app_toml package-toml "${package[@]}"
 try "find_package with component sqlite" build_app_sqlite package-sqlite "${package[@]}"
+try "find_package with component http" build_app_http package-http "${package[@]}"
+try_refused "find_package with component http, without libcurl" 'component `http` not found: it needs libcurl >= 7.68' \
+  configure_app no-http "${package[@]}" -DCONSUME_COMPONENTS=http -DCMAKE_DISABLE_FIND_PACKAGE_CURL=ON
 try_refused "find_package with component sqlite, without SQLite" 'component `sqlite` not found: it needs SQLite >= 3.37' \
   configure_app no-sqlite "${package[@]}" -DCONSUME_COMPONENTS=sqlite -DCMAKE_DISABLE_FIND_PACKAGE_SQLite3=ON
 try_refused "find_package of a later version" 'compatible with requested version "99.0"' \
   configure_app later "${package[@]}" -DCONSUME_VERSION=99.0
-try_refused "find_package with an unknown component" 'there is no such component (there are: core, canary, toml, sqlite, postgres)' \
+try_refused "find_package with an unknown component" 'there is no such component (there are: core, canary, toml, sqlite, postgres, http)' \
   configure_app unknown "${package[@]}" -DCONSUME_COMPONENTS=sqlight
 try_refused "find_package with component toml, without toml++" 'component `toml` not found: it needs toml++ >= 3.3' \
   configure_app no-toml "${package[@]}" -DCONSUME_COMPONENTS=toml -DCMAKE_DISABLE_FIND_PACKAGE_tomlplusplus=ON

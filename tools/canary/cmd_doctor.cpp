@@ -20,6 +20,7 @@
 
 #include <boost/json.hpp>
 
+#include "alert_sinks.hpp"
 #include "canary/adapters/spool.hpp"
 #include "canary/adapters/state_file.hpp"
 #include "canary/control/bytes.hpp"
@@ -67,6 +68,7 @@ class Doctor {
   void check_store();
   void check_task(const TaskConfig& task);
   void check_provider(const ProviderConfig& provider);
+  void check_alerts();
 
   [[nodiscard]] Check schema() const;
   [[nodiscard]] Check writable() const;
@@ -165,6 +167,7 @@ void Doctor::run() {
     check("recorder", [this] { return recorder(); });
     for (const TaskConfig& task : config_->tasks) check_task(task);
     for (const ProviderConfig& provider : config_->providers) check_provider(provider);
+    check_alerts();
   }
   check("clock", [this] { return clock(); });
   check("memory.locked", locked_memory);
@@ -350,6 +353,19 @@ void Doctor::check_provider(const ProviderConfig& provider) {
     return set ? good(provider.api_key_env + " is set")
                : bad(provider.api_key_env + " is not set; export the key in it");
   });
+}
+
+/// Makes each sink, which looks at its secret or its program, and sends nothing.
+void Doctor::check_alerts() {
+  const std::vector<AlertSinkPlan> plans = alert_sink_plans(config_->alerts);
+  if (plans.empty()) check("alerts", [] { return good("nobody is told: set webhook, command or log under [alerts]"); });
+  for (const AlertSinkPlan& plan : plans)
+    check("alerts." + plan.name.substr(0, plan.name.find(' ')), [&plan] {
+      (void)plan.make();
+      return good(plan.name == "log"
+                      ? "lines on stderr"
+                      : plan.name.substr(plan.name.find(' ') + 1) + "; canary alert test sends something there");
+    });
 }
 
 // --- the machine -----------------------------------------------------------------------------------------------------

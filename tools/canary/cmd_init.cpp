@@ -71,6 +71,20 @@ percent = 10                        # down to 0.0001
 # payload_mb = 4                    # ring of one thread for texts, where payloads are on; a power of two
 # spool_mb = 256                    # all rings together: what can wait while the store is down
 
+# [alerts]                          # told of rollbacks, broken splits, drops, shutdown dates, a version that gets worse
+# webhook = "https://alerts.example/canary"          # gets JSON, signed; http:// to this machine alone
+# webhook_secret_env = "CANARY_WEBHOOK_SECRET"       # variable with the key that signs; secrets are never in this file
+# command = ["/usr/local/bin/page", "ops"]           # gets the JSON on stdin; no shell
+# log = true                        # a line on stderr
+# repeat_s = 3600                   # what was just said is not said again for so long
+# shutdown_days = 30                # a model's shutdown is told so long before, and 7 days and 1 day before
+
+# [alerts.degradation]              # a version in use against its own last seven days
+# success_margin = 0.02             # share of requests that may fail beside the past's
+# score_margin = 0.02               # points of a score
+# latency_margin = 0.25             # ratio: 25 % slower
+# false_alarm_days = 365            # mean time between two false alarms of a version's metric; 0: not watched
+
 # [fine_tune]                       # AI_FT_PROVIDER, AI_FT_BASE_MODEL, AI_FT_PROMPT_VERSION override
 # provider = "openai"
 # base_model = "gpt-4o-mini"

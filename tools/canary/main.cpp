@@ -48,6 +48,7 @@ void build(CLI::App& app, Context& context) {
   add_interactions(root, context);
   add_export(root, context);
   add_guard(root, context);
+  add_alert(root, context);
   add_store(root, context);
   add_doctor(root, context);
   add_version(root, context);

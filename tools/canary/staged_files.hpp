@@ -7,7 +7,7 @@
 #include <string_view>
 #include <vector>
 
-#include "sha256.hpp"
+#include "canary/control/sha256.hpp"
 
 namespace canary::cli {
 

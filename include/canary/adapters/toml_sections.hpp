@@ -57,6 +57,10 @@ class ConfigReader : TomlValues {
   void recorder(const Node& node);
   void ring(const Node& node, std::uint32_t& target);
   void fine_tune(const Node& node);
+  void alerts(const Node& node);
+  void webhook(const Node& node, std::string& target);
+  void alert_command(const Node& node, AlertsConfig& to);
+  void degradation(const Node& node, DegradationConfig& to);
   void provider(std::string_view name, const toml::table& table);
   void task(std::string_view name, const toml::key& key, const toml::table& table);
   void versions(const Node& node, TaskConfig& task);
@@ -84,6 +88,7 @@ inline Config ConfigReader::read(const toml::table& root) {
   section(root, "canary.toml",
           {{"store", [this](const Node& n) { store(n); }},
            {"recorder", [this](const Node& n) { recorder(n); }},
+           {"alerts", [this](const Node& n) { alerts(n); }},
            {"fine_tune", [this](const Node& n) { fine_tune(n); }},
            {"provider",
             [this](const Node& n) {
@@ -219,4 +224,5 @@ inline void ConfigReader::check_provider() {
 
 }  // namespace canary::detail
 
+#include "canary/adapters/toml_alerts.hpp"
 #include "canary/adapters/toml_tasks.hpp"

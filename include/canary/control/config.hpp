@@ -122,10 +122,32 @@ struct TaskConfig {
   friend bool operator==(const TaskConfig&, const TaskConfig&) = default;
 };
 
+/// When a version in use is worse than its own past; see degradation.hpp.
+struct DegradationConfig {
+  double success_margin = 0.02;          ///< share of the requests that may fail beside the past's
+  double score_margin = 0.02;            ///< points of a score in [0, 1]
+  double latency_margin = 0.25;          ///< ratio: 0.25 lets the 95th percentile be 25 % slower
+  std::uint32_t false_alarm_days = 365;  ///< mean time between two false alarms of a version's metric; 0: not watched
+  friend bool operator==(const DegradationConfig&, const DegradationConfig&) = default;
+};
+
+/// Who is told what the guard did, and what is wrong.
+struct AlertsConfig {
+  std::string webhook;  ///< https://..., or http:// on this machine alone; empty: none
+  std::string webhook_secret_env = "CANARY_WEBHOOK_SECRET";  ///< variable with the key that signs; never the key itself
+  std::vector<std::string> command;  ///< a program and its arguments, without a shell; empty: none
+  bool log = true;                   ///< a line on stderr
+  std::uint32_t repeat_s = 3'600;    ///< what was just said is not said again for so long
+  std::uint32_t shutdown_days = 30;  ///< a model's shutdown is told so long before, and 7 days and 1 day before
+  DegradationConfig degradation;
+  friend bool operator==(const AlertsConfig&, const AlertsConfig&) = default;
+};
+
 /// All of canary.toml.
 struct Config {
   StoreConfig store;
   RecorderConfig recorder;
+  AlertsConfig alerts;
   FineTuneConfig fine_tune;
   std::vector<ProviderConfig> providers;  ///< in the order of the file
   std::vector<TaskConfig> tasks;          ///< in the order of the file

@@ -44,6 +44,7 @@ class Histogram {
     total_ += other.total_;
   }
   [[nodiscard]] std::uint64_t total() const noexcept { return total_; }
+  [[nodiscard]] std::uint64_t at(std::size_t bucket) const noexcept { return counts_[bucket]; }
 
   /// The value that a share of the values does not exceed, to 1/64; nothing without values.
   /// Input   `share` in (0, 1].

@@ -1,7 +1,9 @@
 // time_text.hpp: times as RFC 3339 in UTC, `2026-11-22T17:35:29.123456Z`. Layer control; no clock, no locale, no zone.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -26,6 +28,16 @@ struct Date {
   const unsigned month = shifted < 10 ? shifted + 3 : shifted - 9;
   return {static_cast<std::int64_t>(year_of_era) + era * 400 + (month <= 2 ? 1 : 0), month,
           day_of_year - (153 * shifted + 2) / 5 + 1};
+}
+
+/// The other way round.
+[[nodiscard]] constexpr std::int64_t days_to(std::int64_t year, unsigned month, unsigned day) noexcept {
+  year -= month <= 2 ? 1 : 0;
+  const std::int64_t era = (year >= 0 ? year : year - 399) / 400;
+  const auto year_of_era = static_cast<unsigned>(year - era * 400);
+  const unsigned day_of_year = (153 * (month > 2 ? month - 3 : month + 9) + 2) / 5 + day - 1;
+  const unsigned day_of_era = year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year;
+  return era * 146'097 + static_cast<std::int64_t>(day_of_era) - 719'468;
 }
 
 [[nodiscard]] constexpr unsigned days_in(unsigned year, unsigned month) noexcept {
@@ -81,6 +93,20 @@ struct Date {
   const unsigned day = number(8, 2);
   if (month < 1 || month > 12 || day < 1 || day > detail::days_in(number(0, 4), month)) return false;
   return text.size() == 10 || (number(11, 2) < 24 && number(14, 2) < 60 && number(17, 2) < 60);
+}
+
+/// Microseconds since 1970 to a text that is_date() takes; nothing for any other.
+[[nodiscard]] constexpr std::optional<std::int64_t> date_us(std::string_view text) noexcept {
+  if (!is_date(text)) return {};
+  const auto number = [text](std::size_t at, std::size_t count) {
+    unsigned value = 0;
+    for (std::size_t i = at; i != at + count; ++i) value = value * 10 + static_cast<unsigned>(text[i] - '0');
+    return value;
+  };
+  std::int64_t seconds = detail::days_to(number(0, 4), number(5, 2), number(8, 2)) * 86'400;
+  if (text.size() != 10)
+    seconds += std::int64_t{number(11, 2)} * 3'600 + std::int64_t{number(14, 2)} * 60 + number(17, 2);
+  return seconds * 1'000'000;
 }
 
 }  // namespace canary

@@ -1,4 +1,4 @@
-// sha256.hpp: SHA-256 of bytes that come in pieces, as `sha256sum` prints it.
+// sha256.hpp: SHA-256 of bytes that come in pieces, as `sha256sum` prints it. Layer control.
 #pragma once
 
 #include <algorithm>
@@ -10,7 +10,16 @@
 #include <string>
 #include <string_view>
 
-namespace canary::cli {
+namespace canary {
+
+/// Two hexadecimal digits for each byte.
+template <std::size_t size>
+[[nodiscard]] std::string hex_text(const std::array<unsigned char, size>& bytes) {
+  std::string text;
+  text.reserve(2 * size);
+  for (const unsigned char byte : bytes) (text += "0123456789abcdef"[byte >> 4]) += "0123456789abcdef"[byte & 15];
+  return text;
+}
 
 /// Source  FIPS 180-4. Cost: some 200 MB/s.
 class Sha256 {
@@ -26,19 +35,21 @@ class Sha256 {
     }
   }
 
-  /// 64 hexadecimal digits. Nothing may be added after it.
-  [[nodiscard]] std::string finish() {
+  /// 32 bytes. Nothing may be added after it.
+  [[nodiscard]] std::array<unsigned char, 32> digest() noexcept {
     const std::uint64_t bits = bytes_ * 8;
     add(std::string_view{"\x80", 1});
     while (filled_ != block_.size() - 8) add(std::string_view{"\0", 1});
     char length[8];
     for (int i = 0; i != 8; ++i) length[i] = static_cast<char>(bits >> (56 - 8 * i));
     add({length, sizeof length});
-    std::string text;
-    for (const std::uint32_t word : state_)
-      for (int shift = 28; shift >= 0; shift -= 4) text += "0123456789abcdef"[word >> shift & 15];
-    return text;
+    std::array<unsigned char, 32> bytes;
+    for (std::size_t i = 0; i != bytes.size(); ++i)
+      bytes[i] = static_cast<unsigned char>(state_[i / 4] >> (24 - 8 * (i % 4)) & 0xFF);
+    return bytes;
   }
+  /// The same as 64 hexadecimal digits.
+  [[nodiscard]] std::string finish() { return hex_text(digest()); }
 
  private:
   static constexpr std::array<std::uint32_t, 64> k{
@@ -89,4 +100,4 @@ class Sha256 {
   std::uint64_t bytes_ = 0;
 };
 
-}  // namespace canary::cli
+}  // namespace canary

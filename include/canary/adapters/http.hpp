@@ -1,0 +1,354 @@
+// http.hpp: one HTTP request, one answer or one error that says which kind it is. Layer adapters; needs libcurl.
+//
+// Certificates are always verified. libcurl ignores SSL_CERT_FILE; here it is honoured, and `ca_file` goes before it.
+// Proxies are libcurl's (https_proxy, no_proxy), but never for this machine. Redirects are followed only where a request
+// asks for it, and never from https to http; headers of the request go along, but for Authorization to another host.
+// Nothing that is said of a request names more of its URL than scheme, host and port: secrets may stand anywhere else.
+#pragma once
+
+#if !__has_include(<curl/curl.h>)
+#error "http.hpp needs libcurl: install libcurl4-openssl-dev and link canary::http"
+#endif
+
+#include <curl/curl.h>
+
+#include <algorithm>
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <cstdlib>
+#include <memory>
+#include <mutex>
+#include <new>
+#include <optional>
+#include <stdexcept>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "canary/control/webhook_url.hpp"
+
+namespace canary {
+
+enum class HttpErrc : std::uint8_t {
+  invalid,    ///< an URL or a header that cannot be sent
+  connect,    ///< no such host, or nobody answers there: nothing was sent
+  tls,        ///< no certificate that can be trusted: nothing was sent
+  timeout,    ///< it took too long: the request may have been taken
+  reset,      ///< the connection ended early: the request may have been taken
+  too_large,  ///< the answer is longer than `body_bytes`
+  cancelled,  ///< by cancel(): the request may have been taken
+};
+
+class HttpError : public std::runtime_error {
+ public:
+  HttpError(HttpErrc what_kind, const std::string& message, std::string what_to_do = {})
+      : std::runtime_error{message}, code{what_kind}, hint{std::move(what_to_do)} {}
+  HttpErrc code;
+  std::string hint;  ///< may be empty
+};
+
+struct HttpHeader {
+  std::string name;
+  std::string value;
+};
+
+struct HttpRequest {
+  std::string method = "GET";
+  std::string url;
+  std::vector<HttpHeader> headers = {};
+  std::string body = {};
+  std::uint32_t connect_ms = 5'000;               ///< longest wait for a connection, TLS included
+  std::uint32_t total_ms = 30'000;                ///< and for all of it; 0: any time
+  std::size_t body_bytes = std::size_t{1} << 20;  ///< of the answer, at most
+  bool cut_body = false;                          ///< a longer answer is cut there, and is no error
+  std::uint32_t redirects = 0;                    ///< followed at most; with 0 a 3xx is the answer
+};
+
+struct HttpResponse {
+  int status = 0;
+  std::vector<HttpHeader> headers;  ///< of the last answer; names in lower case
+  std::string body;
+  std::optional<std::uint32_t> retry_after_s = {};  ///< Retry-After, in either of its forms
+
+  /// The first header of this name, in lower case; null if there is none.
+  [[nodiscard]] const std::string* find(std::string_view name) const noexcept {
+    for (const HttpHeader& each : headers)
+      if (each.name == name) return &each.value;
+    return nullptr;
+  }
+};
+
+struct HttpClientOptions {
+  std::string ca_file = {};  ///< certificates to trust; empty: those of SSL_CERT_FILE, else the system's
+  std::string user_agent = "canary";
+};
+
+/// Keeps connections open from one request to the next. send() may be called by any thread, one at a time.
+class HttpClient {
+ public:
+  /// Errors  std::bad_alloc.
+  explicit HttpClient(HttpClientOptions options = {});
+
+  /// Sends a request and waits for the answer, whatever its status.
+  /// Errors  HttpError.
+  [[nodiscard]] HttpResponse send(const HttpRequest& request);
+
+  /// From any thread: ends a send() that is under way, and every later one.
+  void cancel() noexcept {
+    cancelled_.store(true, std::memory_order_relaxed);
+    curl_multi_wakeup(multi_.get());
+  }
+
+ private:
+  struct Transfer;
+  struct ForgetRequest;
+  struct CloseEasy {
+    void operator()(CURL* handle) const noexcept { curl_easy_cleanup(handle); }
+  };
+  struct CloseMulti {
+    void operator()(CURLM* handle) const noexcept { curl_multi_cleanup(handle); }
+  };
+  struct FreeList {
+    void operator()(curl_slist* list) const noexcept { curl_slist_free_all(list); }
+  };
+  using HeaderList = std::unique_ptr<curl_slist, FreeList>;
+
+  void configure(const HttpRequest& request, const HeaderList& headers, Transfer& transfer);
+  void configure_tls();
+  [[nodiscard]] static HeaderList header_list(const HttpRequest& request);
+  [[nodiscard]] CURLcode perform();
+  [[nodiscard]] HttpError error_of(CURLcode code, const HttpRequest& request, const Transfer& transfer) const;
+  static std::size_t take_header(char* bytes, std::size_t size, std::size_t count, void* to) noexcept;
+  static std::size_t take_body(char* bytes, std::size_t size, std::size_t count, void* to) noexcept;
+
+  HttpClientOptions options_;
+  std::unique_ptr<CURLM, CloseMulti> multi_;
+  std::unique_ptr<CURL, CloseEasy> easy_;  // closed first
+  std::mutex mutex_;
+  std::atomic<bool> cancelled_{false};
+};
+
+// ---------------------------------------------------------------------------------------------------------------------
+namespace detail {
+
+/// libcurl's own start, once in a process; older ones are not safe against two at once.
+inline void start_curl() {
+  static const CURLcode started = curl_global_init(CURL_GLOBAL_DEFAULT);
+  if (started != CURLE_OK) throw std::bad_alloc{};
+}
+
+[[nodiscard]] inline bool fits_a_header(std::string_view text) noexcept {
+  return text.find_first_of(std::string_view{"\r\n\0", 3}) == std::string_view::npos;
+}
+
+}  // namespace detail
+
+/// What a request gathers while it is under way.
+struct HttpClient::Transfer {
+  HttpResponse response;
+  std::size_t most = 0;
+  bool cut = false;
+  bool full = false;       // the body is longer than it may be
+  bool no_memory = false;  // a callback must not throw through C
+  char error[CURL_ERROR_SIZE] = "";
+};
+
+/// At the end of a request the handle must not point to it any more, not even for a connection that closes later.
+struct HttpClient::ForgetRequest {
+  CURL* easy;
+  ~ForgetRequest() { curl_easy_reset(easy); }
+};
+
+inline HttpClient::HttpClient(HttpClientOptions options) : options_{std::move(options)} {
+  detail::start_curl();
+  multi_.reset(curl_multi_init());
+  easy_.reset(curl_easy_init());
+  if (!multi_ || !easy_) throw std::bad_alloc{};
+  if (options_.ca_file.empty()) {
+    const char* file = std::getenv("SSL_CERT_FILE");
+    if (file != nullptr) options_.ca_file = file;
+  }
+}
+
+inline std::size_t HttpClient::take_header(char* bytes, std::size_t size, std::size_t count, void* to) noexcept {
+  auto& transfer = *static_cast<Transfer*>(to);
+  try {
+    std::string_view line{bytes, size * count};
+    while (!line.empty() && (line.back() == '\r' || line.back() == '\n' || line.back() == ' ')) line.remove_suffix(1);
+    if (line.starts_with("HTTP/")) transfer.response.headers.clear();  // of a redirect, or of 100 Continue
+    const std::size_t colon = line.find(':');
+    if (colon == std::string_view::npos) return size * count;
+    HttpHeader header;
+    for (const char c : line.substr(0, colon))
+      header.name += c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
+    line.remove_prefix(colon + 1);
+    while (!line.empty() && (line.front() == ' ' || line.front() == '\t')) line.remove_prefix(1);
+    header.value = line;
+    transfer.response.headers.push_back(std::move(header));
+    return size * count;
+  } catch (...) {
+    transfer.no_memory = true;
+    return 0;
+  }
+}
+
+inline std::size_t HttpClient::take_body(char* bytes, std::size_t size, std::size_t count, void* to) noexcept {
+  auto& transfer = *static_cast<Transfer*>(to);
+  try {
+    const std::size_t got = size * count;
+    const std::size_t room = transfer.most - transfer.response.body.size();
+    transfer.response.body.append(bytes, std::min(got, room));
+    transfer.full = got > room;
+    return transfer.full ? 0 : got;
+  } catch (...) {
+    transfer.no_memory = true;
+    return 0;
+  }
+}
+
+inline HttpClient::HeaderList HttpClient::header_list(const HttpRequest& request) {
+  HeaderList list;
+  const auto add = [&list](const std::string& line) {
+    curl_slist* longer = curl_slist_append(list.get(), line.c_str());
+    if (longer == nullptr) throw std::bad_alloc{};
+    if (!list) list.reset(longer);  // else it is the same, longer by one
+  };
+  add("Expect:");  // or a long body waits a second for a server that does not answer to it
+  for (const HttpHeader& each : request.headers) {
+    if (each.name.empty() || each.name.find_first_of(": ") != std::string::npos || !detail::fits_a_header(each.name) ||
+        !detail::fits_a_header(each.value))
+      throw HttpError{HttpErrc::invalid,
+                      "a header that cannot be sent: its name or value has a line's end in it, or less",
+                      "look for a stray newline, in a variable that was read from a file for one"};
+    add(each.value.empty() ? each.name + ';' : each.name + ": " + each.value);
+  }
+  return list;
+}
+
+inline void HttpClient::configure_tls() {
+  CURL* easy = easy_.get();
+  curl_easy_setopt(easy, CURLOPT_SSL_VERIFYPEER, 1L);
+  curl_easy_setopt(easy, CURLOPT_SSL_VERIFYHOST, 2L);
+  curl_easy_setopt(easy, CURLOPT_SSLVERSION, static_cast<long>(CURL_SSLVERSION_TLSv1_2));
+  if (!options_.ca_file.empty()) curl_easy_setopt(easy, CURLOPT_CAINFO, options_.ca_file.c_str());
+}
+
+inline void HttpClient::configure(const HttpRequest& request, const HeaderList& headers, Transfer& transfer) {
+  CURL* easy = easy_.get();
+  curl_easy_reset(easy);  // options alone: connections stay
+  curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
+  curl_easy_setopt(easy, CURLOPT_ERRORBUFFER, transfer.error);
+  curl_easy_setopt(easy, CURLOPT_URL, request.url.c_str());
+  const detail::UrlParts parts = detail::url_parts(request.url);
+  const bool secure = parts.scheme == "https";
+  if (detail::is_loopback(parts.host))
+    curl_easy_setopt(easy, CURLOPT_PROXY, "");  // what is for this machine stays here
+#if LIBCURL_VERSION_NUM >= 0x075500
+  curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR, "http,https");
+  curl_easy_setopt(easy, CURLOPT_REDIR_PROTOCOLS_STR, secure ? "https" : "http,https");
+#else
+  curl_easy_setopt(easy, CURLOPT_PROTOCOLS, static_cast<long>(CURLPROTO_HTTP | CURLPROTO_HTTPS));
+  curl_easy_setopt(easy, CURLOPT_REDIR_PROTOCOLS,
+                   static_cast<long>(secure ? CURLPROTO_HTTPS : CURLPROTO_HTTP | CURLPROTO_HTTPS));
+#endif
+  curl_easy_setopt(easy, CURLOPT_FOLLOWLOCATION, request.redirects == 0 ? 0L : 1L);
+  curl_easy_setopt(easy, CURLOPT_MAXREDIRS, static_cast<long>(request.redirects));
+  curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT_MS, static_cast<long>(request.connect_ms));
+  curl_easy_setopt(easy, CURLOPT_TIMEOUT_MS, static_cast<long>(request.total_ms));
+  curl_easy_setopt(easy, CURLOPT_USERAGENT, options_.user_agent.c_str());
+  curl_easy_setopt(easy, CURLOPT_HTTPHEADER, headers.get());
+  curl_easy_setopt(easy, CURLOPT_HEADERFUNCTION, &HttpClient::take_header);
+  curl_easy_setopt(easy, CURLOPT_HEADERDATA, &transfer);
+  curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, &HttpClient::take_body);
+  curl_easy_setopt(easy, CURLOPT_WRITEDATA, &transfer);
+  configure_tls();
+  const bool sends =
+      !request.body.empty() || request.method == "POST" || request.method == "PUT" || request.method == "PATCH";
+  if (request.method == "HEAD") {
+    curl_easy_setopt(easy, CURLOPT_NOBODY, 1L);
+  } else if (sends) {
+    curl_easy_setopt(easy, CURLOPT_POST, 1L);
+    curl_easy_setopt(easy, CURLOPT_POSTFIELDSIZE_LARGE, static_cast<curl_off_t>(request.body.size()));
+    curl_easy_setopt(easy, CURLOPT_POSTFIELDS, request.body.data());
+  }
+  if (request.method != (sends ? "POST" : "GET") && request.method != "HEAD")
+    curl_easy_setopt(easy, CURLOPT_CUSTOMREQUEST, request.method.c_str());
+}
+
+/// By the multi interface, whose wait can be ended from another thread.
+inline CURLcode HttpClient::perform() {
+  if (curl_multi_add_handle(multi_.get(), easy_.get()) != CURLM_OK) return CURLE_OUT_OF_MEMORY;
+  CURLcode result = CURLE_ABORTED_BY_CALLBACK;
+  for (int running = 1; running != 0 && !cancelled_.load(std::memory_order_relaxed);) {
+    CURLMcode code = curl_multi_perform(multi_.get(), &running);
+    if (code == CURLM_OK && running != 0) code = curl_multi_poll(multi_.get(), nullptr, 0, 1'000, nullptr);
+    if (code == CURLM_OK) continue;
+    result = CURLE_OUT_OF_MEMORY;
+    break;
+  }
+  int left = 0;
+  while (const CURLMsg* message = curl_multi_info_read(multi_.get(), &left))
+    if (message->msg == CURLMSG_DONE) result = message->data.result;
+  curl_multi_remove_handle(multi_.get(), easy_.get());
+  return result;
+}
+
+inline HttpResponse HttpClient::send(const HttpRequest& request) {
+  const std::lock_guard lock{mutex_};
+  if (!detail::fits_a_header(request.url) || !detail::fits_a_header(request.method))
+    throw HttpError{HttpErrc::invalid, "an URL or a method with a line's end in it", "look for a stray newline"};
+  const HeaderList headers = header_list(request);
+  Transfer transfer;
+  transfer.most = request.body_bytes;
+  transfer.cut = request.cut_body;
+  const ForgetRequest forget{easy_.get()};
+  configure(request, headers, transfer);
+  const CURLcode code = perform();
+  if (transfer.no_memory) throw std::bad_alloc{};
+  if (code != CURLE_OK && !(transfer.full && transfer.cut)) throw error_of(code, request, transfer);
+  long status = 0;
+  curl_off_t wait_s = 0;
+  curl_easy_getinfo(easy_.get(), CURLINFO_RESPONSE_CODE, &status);
+  curl_easy_getinfo(easy_.get(), CURLINFO_RETRY_AFTER, &wait_s);
+  transfer.response.status = static_cast<int>(status);
+  if (transfer.response.find("retry-after") != nullptr && wait_s >= 0)
+    transfer.response.retry_after_s = static_cast<std::uint32_t>(std::min<curl_off_t>(wait_s, 0xFFFF'FFFF));
+  return std::move(transfer.response);
+}
+
+/// libcurl's own words are added where they name no more than a host: for a connection and for certificates.
+inline HttpError HttpClient::error_of(CURLcode code, const HttpRequest& request, const Transfer& transfer) const {
+  const std::string where = shown_url(request.url) + ": ";
+  const std::string words = transfer.error[0] != '\0' ? transfer.error : curl_easy_strerror(code);
+  if (cancelled_.load(std::memory_order_relaxed)) return {HttpErrc::cancelled, where + "cancelled"};
+  if (transfer.full)
+    return {HttpErrc::too_large, where + "the answer is longer than " + std::to_string(request.body_bytes) + " bytes"};
+  switch (code) {
+    case CURLE_OUT_OF_MEMORY:
+      throw std::bad_alloc{};
+    case CURLE_URL_MALFORMAT:
+    case CURLE_UNSUPPORTED_PROTOCOL:
+    case CURLE_TOO_MANY_REDIRECTS:
+      return {HttpErrc::invalid, where + curl_easy_strerror(code), "expected http:// or https://"};
+    case CURLE_COULDNT_RESOLVE_HOST:
+    case CURLE_COULDNT_RESOLVE_PROXY:
+    case CURLE_COULDNT_CONNECT:
+      return {HttpErrc::connect, where + words, "see whether the name is right and the server is up"};
+    case CURLE_OPERATION_TIMEDOUT:
+      return {HttpErrc::timeout, where + "no answer within the time-out"};
+    case CURLE_PEER_FAILED_VERIFICATION:
+    case CURLE_SSL_CONNECT_ERROR:
+    case CURLE_SSL_CERTPROBLEM:
+    case CURLE_SSL_CIPHER:
+    case CURLE_SSL_CACERT_BADFILE:
+    case CURLE_SSL_ISSUER_ERROR:
+      return {HttpErrc::tls, where + words,
+              "where the certificate is of your own authority, name that in SSL_CERT_FILE"};
+    default:
+      return {HttpErrc::reset, where + curl_easy_strerror(code)};
+  }
+}
+
+}  // namespace canary
