@@ -18,5 +18,6 @@
 #include "canary/control/guard.hpp"         // evidence -> verdict -> action
 #include "canary/control/guard_look.hpp"    // what a store has -> a verdict for each candidate
 #include "canary/control/guard_pass.hpp"    // each of them judged, and acted on: rollback, next step
+#include "canary/control/guard_news.hpp"    // what is new in a pass
 #include "canary/control/guard_plan.hpp"    // how much traffic a verdict takes
 #include "canary/control/guard_replay.hpp"  // what the guard would have done on recorded outcomes

@@ -33,6 +33,7 @@
 #include "canary/control/splits.hpp"
 #include "canary/control/store.hpp"
 #include "canary/core/router.hpp"
+#include "canary/engine_guard.hpp"
 #include "canary/engine_recording.hpp"
 
 namespace canary {
@@ -51,6 +52,7 @@ struct EngineStatus {
   StorePosition position;     ///< how far the store has been read
   std::uint64_t changes = 0;  ///< splits published since the start
   RecordingStatus recording;
+  GuardStatus guard;
 };
 
 struct EngineOptions {
@@ -60,6 +62,14 @@ struct EngineOptions {
   bool record = true;
   /// Longest time between two looks at the store when nothing woke the follower.
   std::uint32_t poll_ms = 1'000;
+  /// One thread judges the candidates in the store, and acts, where a task has metrics and the store is followed. Without it
+  /// somebody else's guard does, or guard_now().
+  bool guard = true;
+  /// Time between two passes of the guard, give or take a quarter.
+  std::uint32_t guard_ms = 1'000;
+  /// Told of each act of the guard, and of each candidate whose verdict has changed, on the thread of the pass. Must not
+  /// throw, and must not call guard_now().
+  std::function<void(const GuardAct&)> on_guard = {};
   /// Told of each change of health, on the thread that found it. Must not throw, and must not call the engine.
   std::function<void(const EngineStatus&)> on_health = {};
   std::function<const char*(const char*)> environment = [](const char* name) -> const char* {
@@ -72,7 +82,7 @@ class Engine {
  public:
   /// Reads the store, or the last good state when that cannot be reached; waits no longer than the store's time-out.
   /// Input   a store, or null with store.url `memory:`, where the splits stand in the configuration.
-  /// Errors  std::system_error without a thread to follow with. A store that is down is no error: see status().
+  /// Errors  std::system_error without a thread to follow or to guard with. A store that is down is no error: see status().
   explicit Engine(const Config& config, std::unique_ptr<Store> store = nullptr, EngineOptions options = {});
   Engine(const Engine&) = delete;
   Engine& operator=(const Engine&) = delete;
@@ -129,6 +139,10 @@ class Engine {
   /// published when it returns true.
   bool refresh();
 
+  /// One pass of the guard now, on the calling thread; what it does is published when it returns.
+  /// Output  what it found and did; nothing without a store.
+  GuardPass guard_now() { return guard_ == nullptr ? GuardPass{} : guard_->pass(); }
+
   /// Takes a new configuration and reads the environment again, on the calling thread: new tasks, defaults, overrides, and with `memory:` the
   /// splits. The store stays the one that the engine has. Tasks that left the configuration keep what they had.
   ApplyResult reload(const Config& config);
@@ -144,6 +158,8 @@ class Engine {
   }
   void apply_config();
   void start_recording();
+  void start_guard();
+  void stop_following();
   [[nodiscard]] std::vector<std::string> new_tasks() const;
   bool make_store();
   bool look(Follower& by);
@@ -187,6 +203,7 @@ class Engine {
   std::atomic<bool> stop_ = false;
   std::thread thread_;
   std::unique_ptr<Recording> recording_;  // after what it uses
+  std::unique_ptr<EngineGuard> guard_;    // and this
 };
 
 // ---------------------------------------------------------------------------------------------------------------------
@@ -203,6 +220,12 @@ inline Engine::Engine(const Config& config, std::unique_ptr<Store> store, Engine
   if (load_last_good() != Found::none || make_store()) (void)look(*follower_);
   if (options_.record) start_recording();
   if (options_.follow) thread_ = std::thread{[this] { follow(); }};
+  try {
+    start_guard();
+  } catch (...) {  // no thread was to be had
+    stop_following();
+    throw;
+  }
 }
 
 /// An empty place becomes a store, but not where a state file tells that there was one before: a database that went
@@ -220,13 +243,17 @@ inline bool Engine::make_store() {
 }
 
 inline Engine::~Engine() {
-  if (thread_.joinable()) {
-    stop_.store(true, std::memory_order_relaxed);  // interrupt() and join() order all else
-    follower_->interrupt();
-    thread_.join();
-  }
+  guard_.reset();  // it publishes what it does
+  stop_following();
   last_save_ = {};
   if (follower_ != nullptr) save_last_good();
+}
+
+inline void Engine::stop_following() {
+  if (!thread_.joinable()) return;
+  stop_.store(true, std::memory_order_relaxed);  // interrupt() and join() order all else
+  follower_->interrupt();
+  thread_.join();
 }
 
 inline Registry Engine::registry() {
@@ -241,6 +268,7 @@ inline EngineStatus Engine::status() const {
     status = status_;
   }
   if (recording_ != nullptr) status.recording = recording_->status();
+  if (guard_ != nullptr) status.guard = guard_->status();
   return status;
 }
 
@@ -254,6 +282,15 @@ inline void Engine::start_recording() {
     if (const Task made = router_.find(task.name); made && static_cast<std::size_t>(made.index()) == names.size())
       names.push_back(task.name);
   recording_->configure(config_, 0, std::move(names));
+}
+
+inline void Engine::start_guard() {
+  EngineGuardOptions options;
+  options.every_ms = options_.guard_ms;
+  options.on_guard = options_.on_guard;
+  options.after_act = [this] { (void)refresh(); };
+  guard_ = std::make_unique<EngineGuard>(*store_, std::move(options));
+  guard_->configure(config_, options_.guard && options_.follow);
 }
 
 /// Tasks that the router will have when it has the configuration, in the order that it will number them.
@@ -282,6 +319,7 @@ inline ApplyResult Engine::reload(const Config& config) {
   if (recording_ != nullptr)
     recording_->configure(config_, static_cast<std::uint32_t>(router_.task_count()), new_tasks());
   apply_config();
+  if (guard_ != nullptr) guard_->configure(config_, options_.guard && options_.follow);
   if (follower_ == nullptr) return applied_;
   looking_ = reachable_ ? &own_follower() : nullptr;
   for (const auto& [name, split] : known_) publish(split);  // a forced model may be another version now
