@@ -312,8 +312,12 @@ TEST_CASE("verdict json: what is no number is null, and what does not fit is lef
   GuardLook look;
   look.baseline_id = "t@default";
   look.verdict.reason = "because";
-  look.verdict.metrics.push_back({.name = "a", .log_e_rollback = std::numeric_limits<double>::infinity()});
-  look.verdict.metrics.push_back({.name = "b", .log_e_rollback = 1.5, .baseline = {3, -0.25}});
+  look.verdict.metrics.resize(2);
+  look.verdict.metrics[0].name = "a";
+  look.verdict.metrics[0].log_e_rollback = std::numeric_limits<double>::infinity();
+  look.verdict.metrics[1].name = "b";
+  look.verdict.metrics[1].log_e_rollback = 1.5;
+  look.verdict.metrics[1].baseline = {3, -0.25};
   const std::string whole = verdict_json(look, max_evidence_bytes);
   CHECK(whole ==
         R"({"action":"hold","reason":"because","baseline":"t@default","weight_ppm":0,"since":0,"log_e_rollback":0,)"
@@ -322,7 +326,8 @@ TEST_CASE("verdict json: what is no number is null, and what does not fit is lef
         R"("value":0}},{"name":"b","kind":"success","log_e_rollback":1.5,"log_e_advance":0,"threshold_rollback":0,)"
         R"("threshold_advance":0,"baseline":{"count":3,"value":-0.25},"candidate":{"count":0,"value":0}}],)"
         R"("sample_ratio":{"log_e":0,"expected":0,"observed":0},"units":0})");
-  for (int i = 0; i != 5'000; ++i) look.verdict.metrics.push_back({.name = std::string(200, 'x')});
+  look.verdict.metrics.resize(5'000);
+  for (MetricVerdict& each : look.verdict.metrics) each.name = std::string(200, 'x');
   const std::string cut = verdict_json(look, max_evidence_bytes);
   CHECK(cut.size() <= max_evidence_bytes);
   CHECK(cut.size() > max_evidence_bytes / 2);
@@ -334,9 +339,11 @@ TEST_CASE("guard news: a candidate is told of at first, and when its verdict is 
   GuardNews news;
   const auto told = [&] { return news.of(world.pass()).size(); };
   world.registry.start_rollout("t", 1, ramp);
+  world.task.guard.step_min_s = 60;
   CHECK(told() == 1);
   CHECK(told() == 0);
   world.put_proof();
+  world.now += 60'000'000;
   CHECK(told() == 1);  // advanced
   const GuardPass pass = world.pass();
   CHECK(news.of(pass).size() == 1);  // holds again
