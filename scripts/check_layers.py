@@ -36,7 +36,9 @@ def layer_of(header):
     """`header` as it stands in an include, without canary/ in front."""
     if "/" in header:
         return header.split("/")[0]
-    return "engine" if header.startswith("engine") else {"canary.hpp": "canary"}.get(header, "?")
+    if re.fullmatch(r"engine(_\w+)?\.hpp", header):
+        return "engine"
+    return "canary" if header == "canary.hpp" else "?"
 
 
 def outside_breach(own, layer, header):

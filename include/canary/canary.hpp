@@ -19,6 +19,8 @@
 #include "canary/control/guard_look.hpp"    // what a store has -> a verdict for each candidate
 #include "canary/control/trip.hpp"          // one process's own evidence -> stop a candidate here at once
 #include "canary/control/trip_watch.hpp"    // its lanes' entries -> that evidence
+#include "canary/control/guard_pass.hpp"    // each of them judged, and acted on: rollback, next step
+#include "canary/control/guard_news.hpp"    // what is new in a pass
 #include "canary/control/guard_plan.hpp"    // how much traffic a verdict takes
 #include "canary/control/guard_replay.hpp"  // what the guard would have done on recorded outcomes
 #include "canary/control/degradation.hpp"   // a version in use against its own past

@@ -33,6 +33,7 @@
 #include "canary/control/splits.hpp"
 #include "canary/control/store.hpp"
 #include "canary/core/router.hpp"
+#include "canary/engine_guard.hpp"
 #include "canary/engine_recording.hpp"
 #include "canary/engine_trip.hpp"
 
@@ -53,6 +54,7 @@ struct EngineStatus {
   std::uint64_t changes = 0;  ///< splits published since the start
   std::vector<Trip> trips;    ///< candidates that this process has stopped for itself, until their task's next revision
   RecordingStatus recording;
+  GuardStatus guard;
 };
 
 struct EngineOptions {
@@ -62,6 +64,14 @@ struct EngineOptions {
   bool record = true;
   /// Longest time between two looks at the store when nothing woke the follower.
   std::uint32_t poll_ms = 1'000;
+  /// One thread judges the candidates in the store, and acts, where a task has metrics and the store is followed. Without it
+  /// somebody else's guard does, or guard_now().
+  bool guard = true;
+  /// Time between two passes of the guard, give or take a quarter.
+  std::uint32_t guard_ms = 1'000;
+  /// Told of each act of the guard, and of each candidate whose verdict has changed, on the thread of the pass. Must not
+  /// throw, and must not call guard_now().
+  std::function<void(const GuardAct&)> on_guard = {};
   /// Told of each change of health, on the thread that found it. Must not throw, and must not call the engine.
   std::function<void(const EngineStatus&)> on_health = {};
   /// Told when this process has stopped a candidate for itself, on a thread of the engine's own, once the router knows of
@@ -77,7 +87,7 @@ class Engine {
  public:
   /// Reads the store, or the last good state when that cannot be reached; waits no longer than the store's time-out.
   /// Input   a store, or null with store.url `memory:`, where the splits stand in the configuration.
-  /// Errors  std::system_error without a thread to follow with. A store that is down is no error: see status().
+  /// Errors  std::system_error without a thread to follow or to guard with. A store that is down is no error: see status().
   explicit Engine(const Config& config, std::unique_ptr<Store> store = nullptr, EngineOptions options = {});
   Engine(const Engine&) = delete;
   Engine& operator=(const Engine&) = delete;
@@ -134,6 +144,10 @@ class Engine {
   /// published when it returns true.
   bool refresh();
 
+  /// One pass of the guard now, on the calling thread; what it does is published when it returns.
+  /// Output  what it found and did; nothing without a store.
+  GuardPass guard_now() { return guard_ == nullptr ? GuardPass{} : guard_->pass(); }
+
   /// Takes a new configuration and reads the environment again, on the calling thread: new tasks, defaults, overrides, and with `memory:` the
   /// splits. The store stays the one that the engine has. Tasks that left the configuration keep what they had.
   ApplyResult reload(const Config& config);
@@ -149,6 +163,9 @@ class Engine {
   }
   void apply_config();
   void start_recording();
+  void start_guard();
+  void start_tripping();
+  void stop_following();
   [[nodiscard]] std::vector<std::string> new_tasks() const;
   bool make_store();
   bool look(Follower& by);
@@ -193,7 +210,8 @@ class Engine {
   std::atomic<bool> stop_ = false;
   std::thread thread_;
   std::unique_ptr<Recording> recording_;  // after what it uses
-  std::unique_ptr<TripThread> tripper_;
+  std::unique_ptr<EngineGuard> guard_;    // and this
+  std::unique_ptr<TripThread> tripper_;   // and these
 };
 
 // ---------------------------------------------------------------------------------------------------------------------
@@ -210,6 +228,13 @@ inline Engine::Engine(const Config& config, std::unique_ptr<Store> store, Engine
   if (load_last_good() != Found::none || make_store()) (void)look(*follower_);
   if (options_.record) start_recording();
   if (options_.follow) thread_ = std::thread{[this] { follow(); }};
+  try {
+    start_guard();
+    start_tripping();
+  } catch (...) {  // no thread was to be had
+    stop_following();
+    throw;
+  }
 }
 
 /// An empty place becomes a store, but not where a state file tells that there was one before: a database that went
@@ -227,13 +252,18 @@ inline bool Engine::make_store() {
 }
 
 inline Engine::~Engine() {
-  if (thread_.joinable()) {
-    stop_.store(true, std::memory_order_relaxed);  // interrupt() and join() order all else
-    follower_->interrupt();
-    thread_.join();
-  }
+  tripper_.reset();  // it hurries the guard
+  guard_.reset();    // it publishes what it does
+  stop_following();
   last_save_ = {};
   if (follower_ != nullptr) save_last_good();
+}
+
+inline void Engine::stop_following() {
+  if (!thread_.joinable()) return;
+  stop_.store(true, std::memory_order_relaxed);  // interrupt() and join() order all else
+  follower_->interrupt();
+  thread_.join();
 }
 
 inline Registry Engine::registry() {
@@ -249,6 +279,7 @@ inline EngineStatus Engine::status() const {
   }
   if (recording_ != nullptr) status.recording = recording_->status();
   status.trips = tripwire_.trips();
+  if (guard_ != nullptr) status.guard = guard_->status();
   return status;
 }
 
@@ -266,8 +297,26 @@ inline void Engine::start_recording() {
       names.push_back(task.name);
   recording_->configure(config_, 0, std::move(names));
   tripwire_.watch(recording_->recorder());
+}
+
+inline void Engine::start_guard() {
+  EngineGuardOptions options;
+  options.every_ms = options_.guard_ms;
+  options.on_guard = options_.on_guard;
+  options.after_act = [this] { (void)refresh(); };
+  options.before_hurry = [this] { (void)flush(std::chrono::milliseconds{500}); };
+  guard_ = std::make_unique<EngineGuard>(*store_, std::move(options));
+  guard_->configure(config_, options_.guard && options_.follow);
+}
+
+inline void Engine::start_tripping() {
+  if (recording_ == nullptr) return;
   const auto epoch_of = [this](std::string_view name, std::uint32_t at) { return recording_->epoch_of(name, at); };
-  tripper_ = std::make_unique<TripThread>(tripwire_, epoch_of, options_.on_trip);
+  const auto told = [this](const Trip& trip) {
+    guard_->hurry();
+    if (options_.on_trip) options_.on_trip(trip);
+  };
+  tripper_ = std::make_unique<TripThread>(tripwire_, epoch_of, told);
 }
 
 /// Tasks that the router will have when it has the configuration, in the order that it will number them.
@@ -296,6 +345,7 @@ inline ApplyResult Engine::reload(const Config& config) {
   if (recording_ != nullptr)
     recording_->configure(config_, static_cast<std::uint32_t>(router_.task_count()), new_tasks());
   apply_config();
+  if (guard_ != nullptr) guard_->configure(config_, options_.guard && options_.follow);
   if (follower_ == nullptr) return applied_;
   looking_ = reachable_ ? &own_follower() : nullptr;
   for (const auto& [name, split] : known_) publish(split);  // a forced model may be another version now

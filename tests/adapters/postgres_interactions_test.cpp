@@ -354,11 +354,14 @@ TEST_CASE(
   const auto change_with_epoch = [&] {
     auto change = test::change_to(store.load("checks", {.all = true}), {test::version_of(1, 6)});
     change.row.epoch = "an epoch";
+    change.row.rollouts = "a rollout";
     return store.commit(change);
   };
   CHECK(change_with_epoch() == canary::CommitResult::done);
   CHECK(store.load("checks", {}).epoch.empty());
   CHECK(store.history("checks", {}).back().epoch.empty());
+  CHECK(store.load("checks", {}).rollouts.empty());
+  CHECK(store.history("checks", {}).back().rollouts.empty());
   CHECK(store.follow()->changes({}).tasks.size() == 1);
   store.replace_all([given = false, all = canary::TaskContents{store.load("checks", {.all = true}),
                                                                store.history("checks", {})}]() mutable {
@@ -369,7 +372,9 @@ TEST_CASE(
   CHECK(third.migrate() == 1);  // while the others are running
   CHECK(change_with_epoch() == canary::CommitResult::done);
   CHECK(store.load("checks", {}).epoch == "an epoch");
+  CHECK(store.load("checks", {}).rollouts == "a rollout");
   CHECK(store.history("checks", {}).back().epoch == "an epoch");
+  CHECK(store.history("checks", {}).back().rollouts == "a rollout");
   CHECK(store.history("checks", {}).front().epoch.empty());
   deliver(*kept, spool_a, Ids{id_at(midnight_us)});
   CHECK(ids_in(*kept).size() == 1);

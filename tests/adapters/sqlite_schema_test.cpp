@@ -166,9 +166,12 @@ TEST_CASE("sqlite schema: a file of schema 1 serves its registry, and says who b
   const auto new_program = file.open(program(2));
   Commit opens = change_to(load_all(*new_program, "checks"), {version_of(2, 6, Status::active)});
   opens.row.epoch = "an epoch";
+  opens.row.rollouts = "a rollout";
   CHECK(new_program->commit(opens) == CommitResult::done);
   CHECK(load_all(*new_program, "checks").epoch.empty());  // nowhere to keep it
   CHECK(new_program->history("checks", {}).at(1).epoch.empty());
+  CHECK(load_all(*new_program, "checks").rollouts.empty());
+  CHECK(new_program->history("checks", {}).at(1).rollouts.empty());
   CHECK(new_program->follow()->changes({}).tasks.at(0).versions.at(1).status == Status::active);
   const auto kept = new_program->interactions();
   CHECK(refusal([&] { (void)kept->claim("a", 1); }) == StoreErrc::schema_older);
@@ -184,8 +187,10 @@ TEST_CASE("sqlite schema: a file of schema 1 serves its registry, and says who b
   CHECK(load_all(*new_program, "checks").epoch.empty());
   opens = change_to(load_all(*new_program, "checks"), {version_of(2, 7)});
   opens.row.epoch = "an epoch";
+  opens.row.rollouts = "a rollout";
   CHECK(new_program->commit(opens) == CommitResult::done);
   CHECK(load_all(*new_program, "checks").epoch == "an epoch");
+  CHECK(load_all(*new_program, "checks").rollouts == "a rollout");
 }
 
 TEST_CASE("sqlite schema: what an older program writes in a newer file stands beside what it does not know",
@@ -204,4 +209,5 @@ TEST_CASE("sqlite schema: what an older program writes in a newer file stands be
       "VALUES ('older', 1, 0, '', '', 0, '', '0:0|0:1000000', 0, 0, 0, '', '')");
   CHECK(load_all(*store, "older").epoch.empty());
   CHECK(store->history("older", {}).at(0).epoch.empty());
+  CHECK(load_all(*store, "older").rollouts.empty());
 }

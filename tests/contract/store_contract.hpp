@@ -105,6 +105,7 @@ TEMPLATE_TEST_CASE("store: a change is read back field for field", "[contract][s
   change.row.status_changes = {{1, Status::candidate, Status::deprecated}, {2, Status::candidate, Status::active}};
   change.row.evidence = R"({"e_value": 20.5, "why": "\u00e9 ' \""})";
   change.row.epoch = "2|0:3865470566|2:429496730:2|0 0.5 0.5 0.25 0 0.5 0.25| " + awkward;
+  change.row.rollouts = "2 running 0 1753600000654321 10000,1000000 " + awkward;
   REQUIRE(writer->commit(change) == CommitResult::done);
 
   const TaskRecord task = load_all(*reader, "checks");
@@ -116,6 +117,7 @@ TEMPLATE_TEST_CASE("store: a change is read back field for field", "[contract][s
   CHECK(task.versions[0] == version_of(1, 0));
   CHECK((task.versions[1] == row));
   CHECK(task.epoch == change.row.epoch);
+  CHECK(task.rollouts == change.row.rollouts);
   const auto history = reader->history("checks", {});
   REQUIRE(history.size() == 2);
   CHECK((history[1] == change.row));
@@ -140,6 +142,27 @@ TEMPLATE_TEST_CASE("store: a task keeps the epoch that was opened last", "[contr
   CHECK(epochs == std::vector<std::string>{"", "first", "", "second"});
   change(*store, "others", {version_of(1, 1)});
   CHECK(load_all(*store, "others").epoch.empty());
+}
+
+TEMPLATE_TEST_CASE("store: a task keeps the rollouts that were written last", "[contract][store]", CANARY_STORE_PLACE) {
+  TestType place;
+  const auto store = place.open();
+  const auto next = [&](std::uint32_t weight_ppm, const std::string& rollouts) {
+    Commit change = change_to(load_all(*store, "checks"), {version_of(1, weight_ppm)});
+    change.row.rollouts = rollouts;
+    REQUIRE(store->commit(change) == CommitResult::done);
+    return store->load("checks", {}).rollouts;
+  };
+  CHECK(next(0, "").empty());
+  CHECK(next(1, "first") == "first");
+  CHECK(next(2, "") == "first");  // a change of none
+  CHECK(next(2, "second") == "second");
+  std::vector<std::string> rollouts;
+  for (const HistoryRow& row : store->history("checks", {})) rollouts.push_back(row.rollouts);
+  CHECK(rollouts == std::vector<std::string>{"", "first", "", "second"});
+  CHECK(load_all(*store, "checks").epoch.empty());
+  change(*store, "others", {version_of(1, 1)});
+  CHECK(load_all(*store, "others").rollouts.empty());
 }
 
 TEMPLATE_TEST_CASE("store: a version's row is replaced whole, and every status is kept", "[contract][store]",
@@ -447,12 +470,14 @@ TEMPLATE_TEST_CASE("store: what read_all gives, replace_all takes, at another pl
   change(*store, "b", {version_of(1, 0, Status::archived)});
   Commit opens = change_to(load_all(*store, "a"), {version_of(2, 40)});
   opens.row.epoch = "an epoch";
+  opens.row.rollouts = "a rollout";
   REQUIRE(store->commit(opens) == CommitResult::done);
   change(*store, "a", {version_of(2, 40)});
   const auto all = everything_in(*store);
   REQUIRE(all.size() == 2);
   CHECK(all[0].task == load_all(*store, "a"));
   CHECK(all[0].task.epoch == "an epoch");
+  CHECK(all[0].task.rollouts == "a rollout");
   CHECK(all[0].history == store->history("a", {}));
 
   const auto other = other_place.open();

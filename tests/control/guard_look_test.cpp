@@ -1,6 +1,5 @@
 // What a store has of a task -> a verdict for each candidate in flight.
 #include <cstdint>
-#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
@@ -8,68 +7,16 @@
 #include <catch2/catch_test_macros.hpp>
 
 #include "canary/control/guard_look.hpp"
-#include "canary/control/memory_store.hpp"
 #include "canary/control/registry.hpp"
-#include "canary/core/recorder.hpp"
+#include "guard_world.hpp"
 
 using namespace canary;
+using namespace canary::test;
 
 namespace {
 
-constexpr TimeUs start = 1'795'368'929'000'000;  // 2026-11-22
-constexpr std::uint32_t percent = ppm_per_percent;
-
-/// So many outcomes of each arm, of which so many failed; by unit and by request.
-EvidenceCounts counts_of(std::uint64_t baseline, std::uint64_t failed_baseline, std::uint64_t candidate,
-                         std::uint64_t failed_candidate, std::size_t thresholds = 0) {
-  EvidenceCounts counts{thresholds};
-  Interaction row;
-  row.id = InteractionId::first_at(start);
-  row.at_us = InteractionId::time_us(row.id);
-  const auto add = [&](Arm arm, std::uint64_t count, std::uint64_t failed) {
-    for (std::uint64_t i = 0; i != count; ++i) {
-      row.error = i < failed ? 1 : 0;
-      for (const CountedBy by : {CountedBy::unit, CountedBy::request}) {
-        counts.assign(by, arm, row.id);
-        counts.settle(by, arm, row, Frozen{}, 1'000'000);
-      }
-    }
-  };
-  add(Arm::baseline, baseline, failed_baseline);
-  add(Arm::candidate, candidate, failed_candidate);
-  return counts;
-}
-
-/// A store with task `t`, three versions at 0 %, and a clock that stands still.
-struct World {
-  World() {
-    task.name = "t";
-    task.guard.metrics = {{.name = "ok"}};
-    for (const char* model : {"a", "b", "c"}) registry.register_version("t", {.model = model});
-  }
-
-  /// Counts of one server's spool, in the place of what it had.
-  void put(std::uint32_t of, std::uint32_t at, const std::string& bytes, const std::string& spool = "1") {
-    const std::unique_ptr<InteractionStore> to = store.interactions();
-    SpoolRecord claimed = to->claim(std::string(31, '0') + spool, start);
-    const std::unique_ptr<Delivery> delivery = to->begin(claimed);
-    REQUIRE(delivery != nullptr);
-    delivery->put({CountsKind::evidence, delivery->task_number("t"), of, at, 0, bytes});
-    delivery->commit({}, start);
-  }
-  void put(std::uint32_t of, std::uint32_t at, const EvidenceCounts& counts, const std::string& spool = "1") {
-    put(of, at, counts.bytes(), spool);
-  }
-
-  std::vector<GuardLook> look(TimeUs now_us = start) { return guard_look(store, *store.interactions(), task, now_us); }
-
-  std::uint32_t revision() { return store.load("t", {}).revision; }
-
-  MemoryStore store;
-  TimeUs now = start;
-  Registry registry{store, [this] { return now; }};
-  TaskConfig task;
-};
+constexpr TimeUs start = guard_start;
+using World = GuardWorld;
 
 bool says(const GuardLook& look, std::string_view words) {
   INFO(look.verdict.reason);

@@ -26,17 +26,6 @@ struct RollbackOptions {
 /// What a verb does to the version that was named.
 using Verb = Change (*)(Registry&, const VersionId&, const StepOptions&, const ChangeOptions&);
 
-/// With the margins and the objectives of the task's latency metrics, by which thresholds of latency are frozen.
-ChangeOptions change_options(const ChangeArguments& arguments, const TaskConfig& task) {
-  ChangeOptions options = arguments.options();
-  for (const MetricConfig& metric : task.guard.metrics) {
-    if (metric.kind != MetricKind::latency) continue;
-    options.latency_margins.push_back(metric.margin);
-    if (metric.slo_us != 0) options.slos_us.push_back(metric.slo_us);
-  }
-  return options;
-}
-
 Change promote(Registry& registry, const VersionId& id, const StepOptions& options, const ChangeOptions& change) {
   return registry.promote(id.task, id.number, options.percent ? percent_argument(*options.percent) : total_ppm, change);
 }
@@ -57,7 +46,7 @@ ChangeReport run(const Workspace& workspace, Verb verb, const StepOptions& optio
   const VersionId id = workspace.version(options.id);
   const TaskConfig& task = workspace.task(id.task);
   Registry registry{*workspace.store};
-  const ChangeOptions change = change_options(options.change, task);
+  const ChangeOptions change = options.change.options(task.guard);
   return {task, verb(registry, id, options, change), change.dry_run};
 }
 
@@ -70,11 +59,11 @@ ChangeReport roll_back(const Workspace& workspace, const RollbackOptions& option
   if (of_version) {
     const VersionId id = workspace.version(options.subject);
     const TaskConfig& task = workspace.task(id.task);
-    const ChangeOptions change = change_options(options.change, task);
+    const ChangeOptions change = options.change.options(task.guard);
     return {task, registry.rollback_version(id.task, id.number, change), change.dry_run};
   }
   const TaskConfig& task = workspace.task(options.subject);
-  const ChangeOptions change = change_options(options.change, task);
+  const ChangeOptions change = options.change.options(task.guard);
   return {task, registry.rollback(task.name, options.revision, change), change.dry_run};
 }
 

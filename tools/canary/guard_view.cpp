@@ -9,6 +9,8 @@
 
 #include "canary/control/guard_words.hpp"
 #include "canary/control/percent.hpp"
+#include "canary/control/rollout.hpp"
+#include "canary/control/verdict_json.hpp"
 #include "registry_view.hpp"
 #include "workspace.hpp"
 
@@ -94,9 +96,24 @@ std::string distance_text(const Verdict& verdict) {
   return "About " + thousands(most) + " more requests of both versions decide, if it goes on like this.";
 }
 
+/// `, step 2 of 6`: of its rollout, or of the task's configuration.
+std::string step_text(const TaskConfig& task, const GuardLook& look) {
+  if (look.rollout && is_live(look.rollout->state))
+    return ", step " + std::to_string(look.rollout->step + 1) + " of " +
+           std::to_string(look.rollout->steps_ppm.size()) + " of its " + std::string{to_string(look.rollout->state)} +
+           " rollout";
+  const std::size_t steps = task.guard.steps_ppm.size();
+  return steps == 0 ? "" : ", step " + std::to_string(look.step.index + 1) + " of " + std::to_string(steps);
+}
+
 /// What would change the verdict, or what follows from it.
 std::string outlook(const TaskConfig& task, const GuardLook& look, const std::string& id) {
   const Verdict& verdict = look.verdict;
+  const bool proved = verdict.action == Action::advance || verdict.action == Action::finish;
+  if (proved && look.rollout && look.rollout->state == RolloutState::running)
+    return "Its rollout goes on with the guard's next pass: canary guard run";
+  if (proved && look.rollout && look.rollout->state == RolloutState::paused)
+    return "Its rollout is paused: canary rollout resume " + id;
   switch (verdict.action) {
     case Action::rollback:
       return "Take its traffic back: canary model rollback " + id;
@@ -143,19 +160,7 @@ json::value finite(double value) { return std::isfinite(value) ? json::value(val
 
 std::string margin_text(double margin) { return std::isnan(margin) ? std::string{"none"} : detail::figure(margin); }
 
-std::string_view kind_word(MetricKind kind) noexcept {
-  switch (kind) {
-    case MetricKind::success:
-      return "success";
-    case MetricKind::score:
-      return "score";
-    case MetricKind::latency:
-      return "latency";
-    case MetricKind::cost:
-      return "cost";
-  }
-  return "";
-}
+std::string_view kind_word(MetricKind kind) noexcept { return to_text(kind); }
 
 MetricConfig metric_of(const GuardConfig& guard, MetricKind kind) {
   for (const MetricConfig& metric : guard.metrics)
@@ -179,16 +184,13 @@ json::object look_document(std::string_view task, const GuardLook& look) {
           {"units", verdict.units}};
 }
 
-void write_look(Output& out, const TaskConfig& task, const GuardLook& look) {
+void write_look(Output& out, const TaskConfig& task, const GuardLook& look, std::string_view outcome) {
   const Verdict& verdict = look.verdict;
   const std::string id = version_id(task.name, look.number);
-  const std::size_t steps = task.guard.steps_ppm.size();
   out.write(id + ": " + coloured(1, colour_of(verdict.action), to_text(verdict.action)) + '\n');
-  out.write(
-      "Compared with " + look.baseline_id + " since revision " + std::to_string(look.since) + ", at " +
-      percent_text(look.weight_ppm) + " %" +
-      (steps == 0 ? std::string{} : ", step " + std::to_string(look.step.index + 1) + " of " + std::to_string(steps)) +
-      "; " + thousands(verdict.units) + (verdict.units == 1 ? " unit" : " units") + " of it so far.\n");
+  out.write("Compared with " + look.baseline_id + " since revision " + std::to_string(look.since) + ", at " +
+            percent_text(look.weight_ppm) + " %" + step_text(task, look) + "; " + thousands(verdict.units) +
+            (verdict.units == 1 ? " unit" : " units") + " of it so far.\n");
   std::string reason;
   append_visible(reason, verdict.reason);
   out.write("Because " + reason + ".\n");
@@ -197,7 +199,10 @@ void write_look(Output& out, const TaskConfig& task, const GuardLook& look) {
               detail::figure(verdict.sample_ratio.expected) + " (" + detail::e_figure(verdict.sample_ratio.log_e) +
               " to 1 against the split, 1,000 is a mismatch).\n");
   if (!verdict.metrics.empty()) metrics_table(look, id).write(out);
-  if (const std::string next = outlook(task, look, id); !next.empty()) out.write(next + '\n');
+  std::string last;
+  append_visible(last, outcome);
+  if (last.empty()) last = outlook(task, look, id);
+  if (!last.empty()) out.write(last + '\n');
 }
 
 double number_argument(std::string_view option, const std::string& text, double least, double most,

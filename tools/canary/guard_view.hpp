@@ -16,6 +16,7 @@ namespace canary::cli {
 
 // Verbs of `guard`, as in context.hpp.
 void add_guard_check(Syntax guard, Context& context);
+void add_guard_run(Syntax guard, Context& context);
 void add_guard_replay(Syntax guard, Context& context);
 void add_guard_plan(Syntax guard, Context& context);
 
@@ -23,7 +24,8 @@ void add_guard_plan(Syntax guard, Context& context);
 [[nodiscard]] boost::json::object look_document(std::string_view task, const GuardLook& look);
 
 /// What is compared, how sure it is, what would change the verdict, and about how many requests that takes.
-void write_look(Output& out, const TaskConfig& task, const GuardLook& look);
+/// Input   `outcome`: what was done already, instead of what would change it.
+void write_look(Output& out, const TaskConfig& task, const GuardLook& look, std::string_view outcome = {});
 
 /// JSON has no infinity and no NaN: null.
 [[nodiscard]] boost::json::value finite(double value);

@@ -58,6 +58,12 @@ ChangeOptions ChangeArguments::options() const {
   return options;
 }
 
+ChangeOptions ChangeArguments::options(const GuardConfig& guard) const {
+  ChangeOptions made = options();
+  add_thresholds(made, guard);
+  return made;
+}
+
 void add_change_options(Syntax verb, ChangeArguments& arguments) {
   add_text(verb, "--note", arguments.note, "Why, for the history")->type_name("TEXT");
   verb.add_option(

@@ -45,6 +45,8 @@ struct ChangeArguments {
 
   /// Who does it: --actor, else CANARY_ACTOR, else the login name.
   [[nodiscard]] ChangeOptions options() const;
+  /// For a change of weights of a task: by its latency metrics thresholds are frozen.
+  [[nodiscard]] ChangeOptions options(const GuardConfig& guard) const;
 };
 
 void add_change_options(Syntax verb, ChangeArguments& arguments);

@@ -50,10 +50,10 @@ inline const std::string postgres_version_columns =
     " v.job, v.training_file_hash, v.base_model, v.prompt_version";
 inline const std::string postgres_history_columns =
     "h.revision, h.at_us, h.actor, h.action, h.number, h.note, h.partition, h.points_moved, h.points_minimum,"
-    " h.restores, h.status_changes, h.evidence, h.epoch";
-/// Goes before a LATERAL query, whose `epoch` is then the column where there is one, and else this: one statement reads
-/// both schemas, and goes on to while a server is migrated.
-inline const std::string postgres_no_epoch = " CROSS JOIN (SELECT ''::text AS epoch) AS absent";
+    " h.restores, h.status_changes, h.evidence, h.epoch, h.rollouts";
+/// Goes before a LATERAL query, whose `epoch` and `rollouts` are then the columns where there are some, and else these: one
+/// statement reads both schemas, and goes on to while a server is migrated.
+inline const std::string postgres_no_epoch = " CROSS JOIN (SELECT ''::text AS epoch, ''::text AS rollouts) AS absent";
 
 [[nodiscard]] inline ModelVersion postgres_version(PostgresFields fields) {
   ModelVersion made;
@@ -88,6 +88,7 @@ inline const std::string postgres_no_epoch = " CROSS JOIN (SELECT ''::text AS ep
   made.status_changes = fields.parsed("a list of status changes", parse_status_changes);
   made.evidence = fields.text();
   made.epoch = fields.text();
+  made.rollouts = fields.text();
   return made;
 }
 
@@ -169,6 +170,14 @@ inline void insert_versions(PostgresConnection& connection, std::string_view tas
       .touched();
 }
 
+/// Input   `schema`: the store's; one without epochs does without them. A text that is empty leaves what the task has.
+inline void set_epoch(PostgresConnection& connection, std::uint32_t schema, std::string_view task,
+                      std::string_view epoch, std::string_view rollouts) {
+  if (schema < postgres_records_from) return;
+  if (!epoch.empty()) connection.run("UPDATE canary_tasks SET epoch = $2 WHERE name = $1", {task, epoch});
+  if (!rollouts.empty()) connection.run("UPDATE canary_tasks SET rollouts = $2 WHERE name = $1", {task, rollouts});
+}
+
 /// Input   `schema`: the store's; one without epochs does without them.
 inline void insert_history(PostgresConnection& connection, std::uint32_t schema, std::string_view task,
                            std::span<const HistoryRow> rows, std::string_view commit_id) {
@@ -178,7 +187,7 @@ inline void insert_history(PostgresConnection& connection, std::uint32_t schema,
     columns.add({row.revision, row.at_us, row.actor, row.action, row.number, row.note, partition_text(row.partition),
                  row.points_moved, row.points_minimum, row.restores, status_changes_text(row.status_changes),
                  row.evidence});
-    epochs.add({row.epoch});
+    epochs.add({row.epoch, row.rollouts});
   }
   const auto statement = [](const std::string& column, const std::string& array) {
     return "INSERT INTO canary_history (task, commit_id, revision, at_us, actor, action, number, note, partition,"
@@ -189,7 +198,7 @@ inline void insert_history(PostgresConnection& connection, std::uint32_t schema,
            array + ")";
   };
   static const std::string without = statement("", "");
-  static const std::string with_epochs = statement(", epoch", ", $15::text[]");
+  static const std::string with_epochs = statement(", epoch, rollouts", ", $15::text[], $16::text[]");
   const std::vector<PostgresValue> values = columns.after({task, commit_id});
   if (schema < postgres_records_from)
     connection.run(without, values);

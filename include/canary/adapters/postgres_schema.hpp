@@ -197,8 +197,8 @@ CREATE TRIGGER canary_history_keep BEFORE UPDATE OR DELETE OR TRUNCATE ON canary
 // Interactions are many: no constraint is checked for each, and no index but the one on ids, which rise. A table for
 // each day of ids is made when it is needed (postgres_days.hpp), so that old days can be dropped.
 inline constexpr std::string_view postgres_schema_2 = R"sql(
-ALTER TABLE canary_tasks ADD COLUMN epoch text NOT NULL DEFAULT '';
-ALTER TABLE canary_history ADD COLUMN epoch text NOT NULL DEFAULT '';
+ALTER TABLE canary_tasks ADD COLUMN epoch text NOT NULL DEFAULT '', ADD COLUMN rollouts text NOT NULL DEFAULT '';
+ALTER TABLE canary_history ADD COLUMN epoch text NOT NULL DEFAULT '', ADD COLUMN rollouts text NOT NULL DEFAULT '';
 CREATE TABLE canary_recorded_tasks (
   number integer GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
   name text COLLATE "C" NOT NULL UNIQUE CHECK (name <> '')
@@ -257,7 +257,7 @@ CREATE TABLE canary_waiting_feedback (
 CREATE INDEX canary_waiting_feedback_at ON canary_waiting_feedback (at_us, id);
 )sql";
 
-/// The first schema that keeps epochs and interactions.
+/// The first schema that keeps epochs, rollouts and interactions.
 inline constexpr std::uint32_t postgres_records_from = 2;
 
 inline constexpr PostgresMigration postgres_migrations[] = {{postgres_schema_1}, {postgres_schema_2}};

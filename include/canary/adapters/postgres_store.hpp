@@ -112,12 +112,12 @@ inline TaskRecord PostgresStore::load(std::string_view task, const VersionFilter
 
 inline TaskRecord PostgresStore::load_by(detail::PostgresSession& session, std::string_view task,
                                          const VersionFilter& filter) {
-  static const std::string head = "SELECT s.schema, s.token, t.revision, t.version_count, t.partition, t.epoch, " +
-                                  detail::postgres_version_columns + " FROM canary_store s" +
-                                  detail::postgres_no_epoch +
-                                  " LEFT JOIN LATERAL (SELECT name, revision, version_count, partition, epoch"
-                                  " FROM canary_tasks WHERE name = $1) t ON true"
-                                  " LEFT JOIN canary_versions v ON v.task = $1 AND t.name IS NOT NULL";
+  static const std::string head =
+      "SELECT s.schema, s.token, t.revision, t.version_count, t.partition, t.epoch, t.rollouts, " +
+      detail::postgres_version_columns + " FROM canary_store s" + detail::postgres_no_epoch +
+      " LEFT JOIN LATERAL (SELECT name, revision, version_count, partition, epoch, rollouts"
+      " FROM canary_tasks WHERE name = $1) t ON true"
+      " LEFT JOIN canary_versions v ON v.task = $1 AND t.name IS NOT NULL";
   static const std::string all = head + " ORDER BY v.number";
   static const std::string named = head + " AND v.number = ANY($2::bigint[]) ORDER BY v.number";
   static const std::string in_play =
@@ -138,9 +138,10 @@ inline TaskRecord PostgresStore::load_by(detail::PostgresSession& session, std::
   record.version_count = fields.number<std::uint32_t>();
   record.partition = fields.partition();
   record.epoch = fields.text();
+  record.rollouts = fields.text();
   std::size_t weights = 0;
-  for (int i = 0; i != rows.size() && !rows.null(i, 6); ++i) {
-    record.versions.push_back(detail::postgres_version({rows, i, 6}));
+  for (int i = 0; i != rows.size() && !rows.null(i, 7); ++i) {
+    record.versions.push_back(detail::postgres_version({rows, i, 7}));
     const ModelVersion& row = record.versions.back();
     detail::check_weight(record.name, record.partition, row.number, row.weight_ppm);
     weights += row.weight_ppm != 0 ? 1 : 0;
@@ -158,7 +159,7 @@ inline std::vector<HistoryRow> PostgresStore::history_by(detail::PostgresSession
   static const std::string sql =
       "SELECT s.schema, " + detail::postgres_history_columns + " FROM canary_store s" + detail::postgres_no_epoch +
       " LEFT JOIN LATERAL (SELECT revision, at_us, actor, action, number, note, partition, points_moved,"
-      " points_minimum, restores, status_changes, evidence, epoch FROM canary_history WHERE task = $1 AND"
+      " points_minimum, restores, status_changes, evidence, epoch, rollouts FROM canary_history WHERE task = $1 AND"
       " revision BETWEEN $2 AND $3 ORDER BY revision DESC LIMIT $4) h ON true ORDER BY h.revision";
   const auto rows = session.connection().run(sql, {task, filter.from, filter.to, filter.newest});
   session.check_schema(rows);
@@ -211,8 +212,7 @@ inline CommitResult PostgresStore::write(detail::PostgresConnection& connection,
       throw broken("a version's number is out of turn");
   }
   detail::insert_history(connection, schema, task, {&change.row, 1}, id);
-  if (schema >= detail::postgres_records_from && !change.row.epoch.empty())
-    connection.run("UPDATE canary_tasks SET epoch = $2 WHERE name = $1", {task, change.row.epoch});
+  detail::set_epoch(connection, schema, task, change.row.epoch, change.row.rollouts);
   // From here to the end one commit after the other: the order of `change` is the order in which they can be seen.
   const auto counted = connection.run(
       "WITH store AS (UPDATE canary_store SET change = change + 1 WHERE id = 1 RETURNING change, schema, token),"
@@ -331,8 +331,7 @@ inline void PostgresStore::write_task(detail::PostgresConnection& connection, st
   connection.run(
       "INSERT INTO canary_tasks (name, revision, version_count, allocated_ppm, partition) VALUES ($1, $2, $3, $4, $5)",
       {task.name, task.revision, task.version_count, sum_ppm, partition_text(task.partition)});
-  if (schema >= detail::postgres_records_from && !task.epoch.empty())
-    connection.run("UPDATE canary_tasks SET epoch = $2 WHERE name = $1", {task.name, task.epoch});
+  detail::set_epoch(connection, schema, task.name, task.epoch, task.rollouts);
   constexpr std::size_t at_once = 500;
   for (std::size_t at = 0; at < task.versions.size(); at += at_once) {
     connection.start_clock();

@@ -52,8 +52,8 @@ namespace canary::detail {
                                                          std::string_view task) {
   SqliteQuery query{db,
                     schema >= sqlite_records_from
-                        ? "SELECT revision, version_count, partition, epoch FROM tasks WHERE name = ?1"
-                        : "SELECT revision, version_count, partition, '' FROM tasks WHERE name = ?1",
+                        ? "SELECT revision, version_count, partition, epoch, rollouts FROM tasks WHERE name = ?1"
+                        : "SELECT revision, version_count, partition, '', '' FROM tasks WHERE name = ?1",
                     task};
   if (!query.next()) return {};
   TaskRecord record;
@@ -62,6 +62,7 @@ namespace canary::detail {
   record.version_count = query.number(1);
   record.partition = read_partition(db, task, query.text(2));
   record.epoch = query.text(3);
+  record.rollouts = query.text(4);
   return record;
 }
 
@@ -124,10 +125,10 @@ inline void read_versions(SqliteConnection& db, const VersionFilter& filter, Tas
   SqliteQuery query{db,
                     schema >= sqlite_records_from
                         ? "SELECT revision, at_us, actor, action, number, note, partition, points_moved, "
-                          "points_minimum, restores, status_changes, evidence, epoch FROM history "
+                          "points_minimum, restores, status_changes, evidence, epoch, rollouts FROM history "
                           "WHERE task = ?1 AND revision BETWEEN ?2 AND ?3 ORDER BY revision DESC LIMIT ?4"
                         : "SELECT revision, at_us, actor, action, number, note, partition, points_moved, "
-                          "points_minimum, restores, status_changes, evidence, '' FROM history "
+                          "points_minimum, restores, status_changes, evidence, '', '' FROM history "
                           "WHERE task = ?1 AND revision BETWEEN ?2 AND ?3 ORDER BY revision DESC LIMIT ?4",
                     task,
                     filter.from,
@@ -140,14 +141,16 @@ inline void read_versions(SqliteConnection& db, const VersionFilter& filter, Tas
     rows.push_back({query.number(0), query.integer(1), query.text(2), query.text(3), query.number(4), query.text(5),
                     read_partition(db, task, query.text(6)), query.number<std::uint64_t>(7),
                     query.number<std::uint64_t>(8), query.number(9), *std::move(changes), query.text(11),
-                    query.text(12)});
+                    query.text(12), query.text(13)});
   }
   std::reverse(rows.begin(), rows.end());
   return rows;
 }
 
-inline void set_epoch(SqliteConnection& db, std::string_view task, std::string_view epoch) {
-  run(db, "UPDATE tasks SET epoch = ?2 WHERE name = ?1", task, epoch);
+/// A text that is empty leaves what the task has.
+inline void set_epoch(SqliteConnection& db, std::string_view task, std::string_view epoch, std::string_view rollouts) {
+  if (!epoch.empty()) run(db, "UPDATE tasks SET epoch = ?2 WHERE name = ?1", task, epoch);
+  if (!rollouts.empty()) run(db, "UPDATE tasks SET rollouts = ?2 WHERE name = ?1", task, rollouts);
 }
 
 inline void add_task(SqliteConnection& db, const TaskRecord& task, std::int64_t change, std::uint64_t allocated_ppm) {
@@ -178,16 +181,16 @@ inline void update_version(SqliteConnection& db, std::string_view task, const Mo
 }
 
 inline void add_history(SqliteConnection& db, std::uint32_t schema, std::string_view task, const HistoryRow& row) {
-  const auto add = [&](const char* sql, const auto&... epoch) {
+  const auto add = [&](const char* sql, const auto&... more) {
     run(db, sql, task, row.revision, row.at_us, row.actor, row.action, row.number, row.note,
         partition_text(row.partition), row.points_moved, row.points_minimum, row.restores,
-        status_changes_text(row.status_changes), row.evidence, epoch...);
+        status_changes_text(row.status_changes), row.evidence, more...);
   };
   if (schema >= sqlite_records_from)
     add("INSERT INTO history (task, revision, at_us, actor, action, number, note, partition, points_moved, "
-        "points_minimum, restores, status_changes, evidence, epoch) "
-        "VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)",
-        row.epoch);
+        "points_minimum, restores, status_changes, evidence, epoch, rollouts) "
+        "VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)",
+        row.epoch, row.rollouts);
   else
     add("INSERT INTO history (task, revision, at_us, actor, action, number, note, partition, points_moved, "
         "points_minimum, restores, status_changes, evidence) "
@@ -209,7 +212,7 @@ inline void add_contents(SqliteConnection& db, std::uint32_t schema, const TaskC
     good = contents.history[i].revision == i + 1 && contents.history[i].partition.valid();
   if (good) {
     add_task(db, task, change, allocated_ppm);
-    if (schema >= sqlite_records_from) set_epoch(db, task.name, task.epoch);
+    if (schema >= sqlite_records_from) set_epoch(db, task.name, task.epoch, task.rollouts);
     for (const ModelVersion& each : task.versions) add_version(db, task.name, each);
     for (const HistoryRow& each : contents.history) add_history(db, schema, task.name, each);
     good = read_serving(db, task.name, task.partition).has_value();

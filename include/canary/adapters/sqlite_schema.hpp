@@ -181,7 +181,9 @@ DROP TRIGGER history_in_turn; DROP TRIGGER history_stays_as_it_is; DROP TRIGGER 
 /// key, which rises: another would cost as much again as the row.
 inline constexpr const char* sqlite_tables_2 = R"sql(
 ALTER TABLE tasks ADD COLUMN epoch TEXT NOT NULL DEFAULT '';
+ALTER TABLE tasks ADD COLUMN rollouts TEXT NOT NULL DEFAULT '';
 ALTER TABLE history ADD COLUMN epoch TEXT NOT NULL DEFAULT '';
+ALTER TABLE history ADD COLUMN rollouts TEXT NOT NULL DEFAULT '';
 CREATE TABLE recorded_tasks (
   number INTEGER PRIMARY KEY,
   name TEXT NOT NULL UNIQUE
@@ -241,7 +243,7 @@ CREATE TABLE waiting_feedback (
 CREATE INDEX waiting_feedback_by_time ON waiting_feedback (at_us);
 )sql";
 
-/// The first schema that keeps epochs and interactions.
+/// The first schema that keeps epochs, rollouts and interactions.
 inline constexpr std::uint32_t sqlite_records_from = 2;
 
 }  // namespace detail

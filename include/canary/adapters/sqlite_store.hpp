@@ -216,8 +216,8 @@ inline CommitResult SqliteStore::commit(const Commit& change) {
     detail::run(db, "UPDATE tasks SET revision = ?2, change = ?3, partition = ?4 WHERE name = ?1", change.task,
                 change.row.revision, store.change + 1, partition_text(change.row.partition));
     detail::add_history(db, store.schema, change.task, change.row);
-    if (!change.row.epoch.empty() && store.schema >= detail::sqlite_records_from)
-      detail::set_epoch(db, change.task, change.row.epoch);
+    if (store.schema >= detail::sqlite_records_from)
+      detail::set_epoch(db, change.task, change.row.epoch, change.row.rollouts);
     if (!detail::read_serving(db, change.task, change.row.partition))
       refuse("the partition is not that of the versions' weights");
     detail::run(db, "UPDATE store SET change = ?1", store.change + 1);

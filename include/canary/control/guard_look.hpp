@@ -21,6 +21,7 @@
 #include "canary/control/evidence.hpp"
 #include "canary/control/guard.hpp"
 #include "canary/control/interaction_store.hpp"
+#include "canary/control/rollout.hpp"
 #include "canary/control/store.hpp"
 #include "canary/control/verdict.hpp"
 
@@ -35,6 +36,7 @@ struct GuardLook {
   std::uint32_t revision = 0;    ///< of the task, that was judged: an act on the verdict expects it
   GuardStep step;
   Verdict verdict;
+  std::optional<Rollout> rollout = {};  ///< its ramp; nothing where it has none, or the task's make no sense
 };
 
 /// Judges every candidate that has a share.
@@ -147,6 +149,7 @@ inline std::vector<GuardLook> guard_look(Store& store, InteractionStore& interac
     for (const ModelVersion& row : record.versions)
       if (row.number == each.number && row.status == Status::candidate && row.weight_ppm != 0)
         in_flight.emplace_back(each, row.weight_ppm);
+  const std::vector<Rollout> rollouts = parse_rollouts(record.rollouts).value_or(std::vector<Rollout>{});
   std::vector<GuardLook> looks;
   for (const auto& [candidate, weight_ppm] : in_flight) {
     GuardLook look{.number = candidate.number,
@@ -156,6 +159,7 @@ inline std::vector<GuardLook> guard_look(Store& store, InteractionStore& interac
                    .revision = record.revision,
                    .step = step_at(task.guard, weight_ppm),
                    .verdict = {}};
+    if (const Rollout* found = find_rollout(rollouts, candidate.number)) look.rollout = *found;
     const std::vector<HistoryRow> history = store.history(task.name, {.from = candidate.since, .to = record.revision});
     const std::vector<LifeEpoch> epochs = life_epochs(interactions, task.name, candidate, history);
     look.step.candidates = in_flight.size();

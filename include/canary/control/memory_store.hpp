@@ -173,6 +173,7 @@ inline CommitResult MemoryStore::commit(const Commit& change) {
   }
   record.partition = change.row.partition;
   if (!change.row.epoch.empty()) record.epoch = change.row.epoch;
+  if (!change.row.rollouts.empty()) record.rollouts = change.row.rollouts;
   ++record.revision;
   check(record, change);
   task.contents.history.push_back(change.row);

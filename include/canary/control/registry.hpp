@@ -16,8 +16,11 @@
 #include <utility>
 #include <vector>
 
+#include "canary/control/config.hpp"
+#include "canary/control/interaction_store.hpp"
 #include "canary/control/plan.hpp"
 #include "canary/control/plan_epoch.hpp"
+#include "canary/control/plan_rollout.hpp"
 #include "canary/control/store.hpp"
 #include "canary/control/store_text.hpp"
 #include "canary/control/utf8.hpp"
@@ -31,9 +34,15 @@ struct ChangeOptions {
   std::string note = {};
   std::string evidence = {};
   bool dry_run = false;
+  /// The change is meant for the task at this revision alone: at another, or when somebody else is first, it is a conflict,
+  /// and never planned anew.
+  std::optional<std::uint32_t> expected_revision = {};
   std::vector<double> latency_margins = {};  ///< of the task's latency metrics: thresholds are frozen with them too
   std::vector<std::uint32_t> slos_us = {};   ///< of theirs: thresholds, whatever the baseline did
 };
+
+/// Adds the margins and the objectives of a task's latency metrics, by which thresholds of latency are frozen.
+void add_thresholds(ChangeOptions& options, const GuardConfig& guard);
 
 /// What a change did, or would do.
 struct Change {
@@ -74,6 +83,16 @@ class Registry {
   Change deprecate(std::string_view task, std::uint32_t number, const ChangeOptions& options = {});
   Change archive(std::string_view task, std::uint32_t number, const ChangeOptions& options = {});
 
+  // Rollouts: plan_rollout.hpp says what each does.
+  Change start_rollout(std::string_view task, std::uint32_t number, const std::vector<std::uint32_t>& steps_ppm,
+                       const ChangeOptions& options = {});
+  Change pause_rollout(std::string_view task, std::uint32_t number, const ChangeOptions& options = {});
+  Change resume_rollout(std::string_view task, std::uint32_t number, const ChangeOptions& options = {});
+  Change advance_rollout(std::string_view task, std::uint32_t number, const ChangeOptions& options = {});
+  Change abort_rollout(std::string_view task, std::uint32_t number, const ChangeOptions& options = {});
+  /// The guard's: a CANDIDATE to 0 % and DEPRECATED, whether it has a rollout or not.
+  Change rollback_rollout(std::string_view task, std::uint32_t number, const ChangeOptions& options = {});
+
   [[nodiscard]] static TimeUs system_time() {
     using namespace std::chrono;
     return duration_cast<microseconds>(system_clock::now().time_since_epoch()).count();
@@ -94,6 +113,7 @@ class Registry {
   void open_epoch(const TaskRecord& before, Commit& planned, const ChangeOptions& options);
   [[nodiscard]] std::vector<HistoryRow> rows_up_to(std::string_view task, std::uint32_t revision);
   [[nodiscard]] Author author(const ChangeOptions& options) const;
+  static void check_revision(const TaskRecord& task, const ChangeOptions& options);
   [[noreturn]] static void lost(std::string_view task);
 
   Store& store_;
@@ -135,6 +155,14 @@ inline void check_version(const NewVersion& wanted) {
 
 }  // namespace detail
 
+inline void add_thresholds(ChangeOptions& options, const GuardConfig& guard) {
+  for (const MetricConfig& metric : guard.metrics) {
+    if (metric.kind != MetricKind::latency) continue;
+    options.latency_margins.push_back(metric.margin);
+    if (metric.slo_us != 0) options.slos_us.push_back(metric.slo_us);
+  }
+}
+
 inline std::optional<VersionId> parse_version_id(std::string_view id) noexcept {
   const std::size_t at = id.rfind('@');
   if (at == std::string_view::npos || !detail::is_task_name(id.substr(0, at))) return {};
@@ -157,6 +185,15 @@ inline void Registry::lost(std::string_view task) {
                       "see canary history " + std::string{task} + ", and say it again if it still holds"};
 }
 
+inline void Registry::check_revision(const TaskRecord& task, const ChangeOptions& options) {
+  if (options.expected_revision.value_or(task.revision) == task.revision) return;
+  throw RegistryError{RegistryErrc::conflict,
+                      "task " + task.name + " was changed by someone else meanwhile: it is at revision " +
+                          std::to_string(task.revision) + ", and the change was meant for " +
+                          std::to_string(*options.expected_revision),
+                      "see canary history " + task.name + ", and say it again if it still holds"};
+}
+
 /// Every change of weights opens one, with what the baseline did before frozen into it.
 inline void Registry::open_epoch(const TaskRecord& before, Commit& planned, const ChangeOptions& options) {
   Epoch epoch = plan_epoch(before, planned);
@@ -176,6 +213,7 @@ inline void Registry::open_epoch(const TaskRecord& before, Commit& planned, cons
 
 inline std::optional<Change> Registry::commit(TaskRecord before, Commit planned, const ChangeOptions& options,
                                               std::uint32_t number) {
+  settle_rollouts(before, planned);
   if (changes_weights(before, planned)) open_epoch(before, planned, options);
   if (!options.dry_run && store_.commit(planned) == CommitResult::conflict) return {};
   Change done{std::move(before), planned.row, {}};
@@ -189,6 +227,7 @@ inline std::optional<Change> Registry::commit(TaskRecord before, Commit planned,
 inline std::optional<Change> Registry::attempt(std::string_view task, const VersionFilter& filter,
                                                const ChangeOptions& options, std::uint32_t number, const Plan& plan) {
   TaskRecord before = store_.load(task, filter);
+  check_revision(before, options);
   const Commit planned = plan(before, author(options));
   return commit(std::move(before), planned, options, planned.row.number != 0 ? planned.row.number : number);
 }
@@ -197,7 +236,8 @@ inline Change Registry::change(std::string_view task, std::uint32_t number, cons
                                const Plan& plan) {
   VersionFilter filter;
   if (number != 0) filter.numbers.push_back(number);
-  for (int i = 0; i != most_attempts; ++i)
+  const int attempts = options.expected_revision ? 1 : most_attempts;
+  for (int i = 0; i != attempts; ++i)
     if (std::optional<Change> done = attempt(task, filter, options, number, plan)) return *std::move(done);
   lost(task);
 }
@@ -238,9 +278,49 @@ inline Change Registry::archive(std::string_view task, std::uint32_t number, con
                 [&](const TaskRecord& now, const Author& by) { return plan_step(now, number, Step::archive, by); });
 }
 
+inline Change Registry::start_rollout(std::string_view task, std::uint32_t number,
+                                      const std::vector<std::uint32_t>& steps_ppm, const ChangeOptions& options) {
+  return change(task, number, options, [&](const TaskRecord& now, const Author& by) {
+    Commit planned = plan_start_rollout(now, number, steps_ppm, by);
+    // A store of an older schema keeps neither rollouts nor what they are judged by, and says so here.
+    (void)store_.interactions()->find_task(task);
+    return planned;
+  });
+}
+
+inline Change Registry::pause_rollout(std::string_view task, std::uint32_t number, const ChangeOptions& options) {
+  return change(task, number, options,
+                [&](const TaskRecord& now, const Author& by) { return plan_pause_rollout(now, number, by); });
+}
+
+inline Change Registry::resume_rollout(std::string_view task, std::uint32_t number, const ChangeOptions& options) {
+  return change(task, number, options,
+                [&](const TaskRecord& now, const Author& by) { return plan_resume_rollout(now, number, by); });
+}
+
+/// Said twice it means two steps: one that was lost is not tried again on another revision.
+inline Change Registry::advance_rollout(std::string_view task, std::uint32_t number, const ChangeOptions& options) {
+  VersionFilter filter;
+  filter.numbers.push_back(number);
+  const auto plan = [&](const TaskRecord& now, const Author& by) { return plan_advance_rollout(now, number, by); };
+  if (std::optional<Change> done = attempt(task, filter, options, number, plan)) return *std::move(done);
+  lost(task);
+}
+
+inline Change Registry::abort_rollout(std::string_view task, std::uint32_t number, const ChangeOptions& options) {
+  return change(task, number, options,
+                [&](const TaskRecord& now, const Author& by) { return plan_abort_rollout(now, number, by); });
+}
+
+inline Change Registry::rollback_rollout(std::string_view task, std::uint32_t number, const ChangeOptions& options) {
+  return change(task, number, options,
+                [&](const TaskRecord& now, const Author& by) { return plan_rollback_candidate(now, number, by); });
+}
+
 inline Change Registry::rollback(std::string_view task, std::optional<std::uint32_t> revision,
                                  const ChangeOptions& options) {
-  const int attempts = revision ? most_attempts : 1;  // a named revision stays the same whoever was first
+  // A named revision stays the same whoever was first.
+  const int attempts = revision && !options.expected_revision ? most_attempts : 1;
   for (int i = 0; i != attempts; ++i)
     if (std::optional<Change> done = attempt_rollback(task, revision, options)) return *std::move(done);
   lost(task);
@@ -267,6 +347,7 @@ inline std::optional<Change> Registry::attempt_rollback(std::string_view task, s
   const Author by = author(options);
   const TaskRecord first = store_.load(task, {.in_play = false});
   const std::uint32_t now = first.revision;
+  check_revision(first, options);
   if (revision && *revision > now)
     throw RegistryError{RegistryErrc::not_found,
                         "task " + std::string{task} + " never had revision " + std::to_string(*revision),

@@ -58,10 +58,11 @@ struct TaskRecord {
   Partition partition;                 ///< owners are version numbers
   std::vector<ModelVersion> versions;  ///< by number
   std::string epoch = {};              ///< epoch_text() of the last change of weights; empty: it had none
+  std::string rollouts = {};           ///< rollouts_text() of its rollouts; empty: it had none
   std::string token = {};              ///< epoch token of the store that it was read from; not compared
   friend bool operator==(const TaskRecord& a, const TaskRecord& b) {
     return a.name == b.name && a.revision == b.revision && a.version_count == b.version_count &&
-           a.partition == b.partition && a.versions == b.versions && a.epoch == b.epoch;
+           a.partition == b.partition && a.versions == b.versions && a.epoch == b.epoch && a.rollouts == b.rollouts;
   }
 };
 
@@ -78,7 +79,7 @@ struct HistoryRow {
   std::uint32_t revision = 0;  ///< after the change
   TimeUs at_us = 0;
   std::string actor;
-  std::string action;        ///< register, canary, promote, rollback, deprecate, archive
+  std::string action;        ///< register, canary, promote, rollback, deprecate, archive, `rollout start`, ...
   std::uint32_t number = 0;  ///< version that the action named; 0: none
   std::string note;
   Partition partition;  ///< after the change; that of revision 0 is the untouched ring
@@ -86,8 +87,9 @@ struct HistoryRow {
   std::uint64_t points_minimum = 0;
   std::uint32_t restores = 0;  ///< a rollback of the task: the revision whose split it restored
   std::vector<StatusChange> status_changes;
-  std::string evidence;    ///< one JSON document, or empty
-  std::string epoch = {};  ///< epoch_text() of the epoch that the change opened; empty: weights stood still
+  std::string evidence;       ///< one JSON document, or empty
+  std::string epoch = {};     ///< epoch_text() of the epoch that the change opened; empty: weights stood still
+  std::string rollouts = {};  ///< rollouts_text() after the change; empty: it changed none
   friend bool operator==(const HistoryRow&, const HistoryRow&) = default;
 };
 

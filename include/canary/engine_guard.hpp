@@ -1,0 +1,210 @@
+// engine_guard.hpp: the guard of an engine: a thread that judges the candidates of its store and acts. Layer engine; a part
+// of engine.hpp.
+//
+// Every engine of a fleet may have one: acts are written against the revision that was judged, so one of them wins. A store
+// that does not answer stops the guard alone: it says so in its status and comes back later and later, up to 30 s.
+#pragma once
+
+#include <algorithm>
+#include <chrono>
+#include <condition_variable>
+#include <cstdint>
+#include <exception>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <random>
+#include <string>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include "canary/adapters/host_name.hpp"
+#include "canary/control/config.hpp"
+#include "canary/control/guard_news.hpp"
+#include "canary/control/guard_pass.hpp"
+#include "canary/control/interaction_store.hpp"
+#include "canary/control/store.hpp"
+
+namespace canary {
+
+/// How an engine's guard is doing.
+struct GuardStatus {
+  bool on = false;              ///< it has a thread of its own
+  TimeUs pass_us = 0;           ///< end of the last pass in which every task was judged; 0: none yet
+  std::uint64_t passes = 0;     ///< such ones since the start
+  std::uint64_t acts = 0;       ///< rollbacks and steps that this guard made
+  std::uint64_t conflicts = 0;  ///< those in which somebody else was first
+  std::string message;          ///< what is wrong and what to do; empty when all is well
+};
+
+struct EngineGuardOptions {
+  std::uint32_t every_ms = 1'000;
+  /// Told of each act, and of each candidate whose verdict is another than at the pass before.
+  std::function<void(const GuardAct&)> on_guard = {};
+  std::function<void()> after_act = {};     ///< so that the own router follows at once
+  std::function<void()> before_hurry = {};  ///< brings what was seen into the store
+};
+
+/// Judges the tasks that have metrics. Calls may come from any thread.
+class EngineGuard {
+ public:
+  /// Input   `store`: outlives this.
+  EngineGuard(Store& store, EngineGuardOptions options) : store_{store}, options_{std::move(options)} {}
+  EngineGuard(const EngineGuard&) = delete;
+  EngineGuard& operator=(const EngineGuard&) = delete;
+  /// Waits for a pass that is under way.
+  ~EngineGuard();
+
+  /// Takes the tasks to judge; the thread begins with the first that has metrics, where one is wanted.
+  /// Errors  std::system_error without a thread.
+  void configure(const Config& config, bool with_thread);
+
+  /// One pass, on the calling thread.
+  GuardPass pass();
+
+  /// The thread's next pass comes at once: somebody has seen harm.
+  void hurry();
+
+  [[nodiscard]] GuardStatus status() const;
+
+ private:
+  void run();
+  [[nodiscard]] std::chrono::milliseconds pause();
+  [[nodiscard]] GuardPass judge_all();
+  void note(const GuardPass& pass);
+  void note_fault(const std::string& words);
+
+  Store& store_;
+  const EngineGuardOptions options_;
+
+  std::mutex pass_;  // one pass at a time; guards these two
+  std::unique_ptr<InteractionStore> interactions_;
+  GuardNews news_;
+  const std::string actor_ = guard_actor();
+
+  mutable std::mutex mutex_;  // guards these, never held while the store is asked
+  std::vector<TaskConfig> tasks_;
+  GuardStatus status_;
+  int failed_ = 0;  // passes in turn
+  bool stopping_ = false;
+  bool hurry_ = false;
+  std::condition_variable wake_;
+
+  std::minstd_rand jitter_{std::random_device{}()};  // the thread's own
+  std::thread thread_;
+};
+
+// ---------------------------------------------------------------------------------------------------------------------
+
+inline EngineGuard::~EngineGuard() {
+  {
+    const std::lock_guard lock{mutex_};
+    stopping_ = true;
+    wake_.notify_all();
+  }
+  if (thread_.joinable()) thread_.join();
+}
+
+inline void EngineGuard::configure(const Config& config, bool with_thread) {
+  const std::lock_guard lock{mutex_};
+  tasks_.clear();
+  for (const TaskConfig& task : config.tasks)
+    if (!task.guard.metrics.empty()) tasks_.push_back(task);
+  if (!with_thread || tasks_.empty() || thread_.joinable()) return;
+  thread_ = std::thread{[this] { run(); }};
+  status_.on = true;
+}
+
+inline GuardStatus EngineGuard::status() const {
+  const std::lock_guard lock{mutex_};
+  return status_;
+}
+
+inline void EngineGuard::hurry() {
+  const std::lock_guard lock{mutex_};
+  hurry_ = true;
+  wake_.notify_all();
+}
+
+inline GuardPass EngineGuard::pass() {
+  const std::lock_guard lock{pass_};
+  GuardPass done;
+  try {
+    done = judge_all();
+  } catch (const std::exception& error) {
+    note_fault(error.what());
+    throw;
+  }
+  note(done);
+  const auto acted = [](const GuardAct& each) { return each.acted || each.conflict; };
+  if (options_.after_act && std::any_of(done.acts.begin(), done.acts.end(), acted)) options_.after_act();
+  for (const GuardAct* each : news_.of(done))
+    if (options_.on_guard) options_.on_guard(*each);
+  return done;
+}
+
+inline GuardPass EngineGuard::judge_all() {
+  std::vector<TaskConfig> tasks;
+  {
+    const std::lock_guard lock{mutex_};
+    tasks = tasks_;
+  }
+  if (interactions_ == nullptr) interactions_ = store_.interactions();
+  GuardPassOptions options;
+  options.actor = actor_;
+  return guard_pass(store_, *interactions_, tasks, options);
+}
+
+inline void EngineGuard::note(const GuardPass& pass) {
+  const std::lock_guard lock{mutex_};
+  for (const GuardAct& each : pass.acts) {
+    status_.acts += each.acted ? 1 : 0;
+    status_.conflicts += each.conflict ? 1 : 0;
+  }
+  status_.message.clear();
+  if (pass.faults.empty()) {
+    status_.pass_us = Registry::system_time();
+    ++status_.passes;
+    failed_ = 0;
+    return;
+  }
+  const StoreError& error = pass.faults.front().error;
+  status_.message = "task " + pass.faults.front().task + " is not guarded: " + error.what();
+  if (!error.hint.empty()) status_.message += "; " + error.hint;
+  ++failed_;
+}
+
+inline void EngineGuard::note_fault(const std::string& words) {
+  const std::lock_guard lock{mutex_};
+  status_.message = words;
+  ++failed_;
+}
+
+/// Guards that started together do not ask together for long.
+inline std::chrono::milliseconds EngineGuard::pause() {
+  constexpr std::uint64_t most_ms = 30'000;
+  const std::uint64_t every_ms = std::max<std::uint32_t>(1, options_.every_ms);
+  const std::uint64_t later_ms = every_ms << std::min(failed_, 8);
+  const std::uint64_t wait_ms = failed_ == 0 ? every_ms : std::max(every_ms, std::min(later_ms, most_ms));
+  std::uniform_int_distribution<std::uint64_t> around{wait_ms - wait_ms / 4, wait_ms + wait_ms / 4};
+  return std::chrono::milliseconds{around(jitter_)};
+}
+
+inline void EngineGuard::run() {
+  std::unique_lock lock{mutex_};
+  while (!stopping_) {
+    const bool urged = std::exchange(hurry_, false);
+    lock.unlock();
+    try {
+      if (urged && options_.before_hurry) options_.before_hurry();
+      (void)pass();
+    } catch (const std::exception&) {
+      // Out of memory, for one: the status says so, and the next pass tries again.
+    }
+    lock.lock();
+    wake_.wait_for(lock, pause(), [this] { return stopping_ || hurry_; });
+  }
+}
+
+}  // namespace canary
