@@ -16,8 +16,8 @@
 namespace canary::test {
 
 /// So many outcomes of each arm, of which so many failed.
-[[nodiscard]] inline EvidenceCounts counts_of(std::uint64_t baseline, std::uint64_t failed_baseline, std::uint64_t candidate,
-                                 std::uint64_t failed_candidate) {
+[[nodiscard]] inline EvidenceCounts counts_of(std::uint64_t baseline, std::uint64_t failed_baseline,
+                                              std::uint64_t candidate, std::uint64_t failed_candidate) {
   EvidenceCounts counts;
   Interaction row;
   row.id = InteractionId::first_at(1'795'368'929'000'000);

@@ -1,5 +1,6 @@
 // Rollouts: which moves are legal, their text, and what every change of a task makes of them.
 #include <algorithm>
+#include <cstddef>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -115,7 +116,8 @@ TEST_CASE("rollout: a text that makes no sense is nothing", "[control][rollout]"
   CHECK(parse_rollouts("1 running 0 5 1 "));
 }
 
-TEST_CASE("rollout: a task's row keeps those under way, and the newest of those that have ended", "[control][rollout]") {
+TEST_CASE("rollout: a task's row keeps those under way, and the newest of those that have ended",
+          "[control][rollout]") {
   std::vector<Rollout> all;
   put_rollout(all, {1, RolloutState::paused, 0, {5}, 0, ""});
   for (std::uint32_t number = 100; number != 2; --number)
@@ -161,7 +163,8 @@ TEST_CASE("rollout: it climbs its steps by the base's share, and the last one pr
   CHECK(error_of([&] { desk.registry.advance_rollout("checks", 1); }) == RegistryErrc::illegal_step);
 }
 
-TEST_CASE("rollout: one that ends below 100 % is finished there, and its version stays CANDIDATE", "[control][rollout]") {
+TEST_CASE("rollout: one that ends below 100 % is finished there, and its version stays CANDIDATE",
+          "[control][rollout]") {
   Desk desk;
   desk.registry.start_rollout("checks", 1, {1, 5 * percent});
   desk.registry.advance_rollout("checks", 1);
@@ -179,9 +182,14 @@ TEST_CASE("rollout: one that ends below 100 % is finished there, and its version
 
 TEST_CASE("rollout: steps that do not rise, or are no shares, are refused", "[control][rollout]") {
   Desk desk;
-  for (const std::vector<std::uint32_t>& steps :
-       {std::vector<std::uint32_t>{}, {0}, {0, percent}, {percent, percent}, {5 * percent, percent},
-        {percent, total_ppm + 1}, {total_ppm}, std::vector<std::uint32_t>(65, 1)})
+  for (const std::vector<std::uint32_t>& steps : {std::vector<std::uint32_t>{},
+                                                  {0},
+                                                  {0, percent},
+                                                  {percent, percent},
+                                                  {5 * percent, percent},
+                                                  {percent, total_ppm + 1},
+                                                  {total_ppm},
+                                                  std::vector<std::uint32_t>(65, 1)})
     CHECK(error_of([&] { desk.registry.start_rollout("checks", 1, steps); }) == RegistryErrc::invalid);
   CHECK(desk.task().rollouts.empty());
   CHECK(desk.task().revision == 2);
@@ -200,8 +208,8 @@ TEST_CASE("rollout: only a CANDIDATE is ramped, one at a time, and what was take
   CHECK(error_of([&] { desk.registry.start_rollout("checks", 2, ramp); }) == RegistryErrc::illegal_step);
   desk.registry.rollback_version("checks", 3);
   CHECK(error_of([&] { desk.registry.start_rollout("checks", 3, ramp); }) == RegistryErrc::illegal_step);
-  for (const auto move : {&Registry::pause_rollout, &Registry::resume_rollout, &Registry::advance_rollout,
-                          &Registry::abort_rollout}) {
+  for (const auto move :
+       {&Registry::pause_rollout, &Registry::resume_rollout, &Registry::advance_rollout, &Registry::abort_rollout}) {
     CHECK(error_of([&] { (desk.registry.*move)("checks", 4, {}); }) == RegistryErrc::not_found);
     CHECK(error_of([&] { (desk.registry.*move)("checks", 9, {}); }) == RegistryErrc::not_found);
   }
@@ -391,7 +399,7 @@ bool change(Registry& registry, Random& random, int serial, std::uint32_t versio
   const std::uint32_t number = versions - random.below(4);
   const ChangeOptions by{.actor = "actor " + std::to_string(serial)};
   std::vector<std::uint32_t> steps;
-  for (std::uint32_t ppm = 0; steps.size() != 1 + serial % 5u;)
+  for (std::uint32_t ppm = 0; steps.size() != 1 + static_cast<std::size_t>(serial) % 5;)
     if ((ppm += 1 + random.below(300'000)) <= total_ppm)
       steps.push_back(ppm);
     else
@@ -483,10 +491,9 @@ TEST_CASE("rollout: whatever is done in whatever order, shares, moves and states
         INFO(row.action << " @" << row.number << ": " << before.rollouts << " -> " << task.rollouts);
         const bool started = row.action == "rollout start" && row.number == each.number;
         REQUIRE(may_follow(find_rollout(*was, each.number), each, started));
-        const ModelVersion& version = version_of(task, each.number);
         if (each.state != RolloutState::running) continue;
-        REQUIRE(version.status == Status::candidate);
-        REQUIRE(version.weight_ppm == each.steps_ppm[each.step]);
+        REQUIRE(version_of(task, each.number).status == Status::candidate);
+        REQUIRE(version_of(task, each.number).weight_ppm == each.steps_ppm[each.step]);
       }
     }
     CHECK(done > 100);

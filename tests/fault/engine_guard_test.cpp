@@ -89,7 +89,8 @@ int served_by(const Engine& engine, std::string_view id) {
 
 }  // namespace
 
-TEST_CASE("engine guard: harm is rolled back by itself, and the own router follows before anybody is told", "[engine]") {
+TEST_CASE("engine guard: harm is rolled back by itself, and the own router follows before anybody is told",
+          "[engine]") {
   World world;
   std::unique_ptr<Engine> engine;
   int served_when_told = -1;

@@ -31,10 +31,10 @@ void say(const char* word) {
     say("begins");
     const GuardPass pass = guard_pass(*store, *interactions, tasks, {.actor = "guard@peer"});
     if (!pass.faults.empty()) throw StoreError{pass.faults.front().error};
-    say(pass.acts.empty()             ? "nothing"
-        : pass.acts.front().acted     ? "acted"
-        : pass.acts.front().conflict  ? "conflict"
-                                      : "nothing");
+    say(pass.acts.empty()            ? "nothing"
+        : pass.acts.front().acted    ? "acted"
+        : pass.acts.front().conflict ? "conflict"
+                                     : "nothing");
   }
   for (;;) ::pause();
 }

@@ -84,7 +84,8 @@ Outcomes ramp(std::uint32_t successes, std::uint64_t seed) {
 
 }  // namespace
 
-TEMPLATE_TEST_CASE("rollout: an equal candidate climbs all of its steps to 100 %", "[fault][rollout]", InMemory, InSqlite) {
+TEMPLATE_TEST_CASE("rollout: an equal candidate climbs all of its steps to 100 %", "[fault][rollout]", InMemory,
+                   InSqlite) {
   const Outcomes seen = ramp<TestType>(900, 1);
   CHECK(seen.rollout.state == RolloutState::finished);
   CHECK(seen.rollout.step == 4);

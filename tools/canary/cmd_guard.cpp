@@ -53,8 +53,8 @@ void add_guard_check(Syntax guard, Context& context) {
 }
 
 void add_guard(Syntax root, Context& context) {
-  const Syntax noun =
-      add_noun(root, context, "guard", "Tells whether a candidate does harm, acts on it, and says how much traffic that takes");
+  const Syntax noun = add_noun(root, context, "guard",
+                               "Tells whether a candidate does harm, acts on it, and says how much traffic that takes");
   noun.require_subcommand(1);
   add_guard_check(noun, context);
   add_guard_run(noun, context);

@@ -75,7 +75,8 @@ void write_pass(Context& context, const Workspace& workspace, const GuardPass& p
   std::vector<const GuardAct*> acts;
   for (const GuardAct& each : pass.acts) {
     acts.push_back(&each);
-    if (each.acted) context.committed += (context.committed.empty() ? "" : ", ") + version_id(each.task, each.look.number);
+    if (each.acted)
+      context.committed += (context.committed.empty() ? "" : ", ") + version_id(each.task, each.look.number);
   }
   if (!context.committed.empty()) context.committed = "what the guard did stands: " + context.committed;
   if (context.json) {
@@ -148,8 +149,9 @@ void wait(std::chrono::milliseconds time) {
 void run(Context& context, const GuardRunOptions& options) {
   if (options.once) {
     const Recorded recorded{context};
-    return write_pass(context, recorded,
-                      guard_pass(*recorded.store, *recorded.interactions, recorded.config.tasks, pass_options(options)));
+    return write_pass(
+        context, recorded,
+        guard_pass(*recorded.store, *recorded.interactions, recorded.config.tasks, pass_options(options)));
   }
   const Interrupts interrupts;
   const Workspace workspace{context};
@@ -169,7 +171,8 @@ void add_guard_run(Syntax guard, Context& context) {
   verb.add_option("--interval", options->interval_s, "Between two passes (default: 1)")
       ->at_least_one()
       ->type_name("SECONDS");
-  add_text(verb, "--note", options->change.note, "Put behind the reason of each act, in the history")->type_name("TEXT");
+  add_text(verb, "--note", options->change.note, "Put behind the reason of each act, in the history")
+      ->type_name("TEXT");
   verb.add_option(
           "--actor",
           [options](const std::string& name) {
@@ -180,7 +183,8 @@ void add_guard_run(Syntax guard, Context& context) {
       ->type_name("NAME");
   verb.add_flag("--dry-run", options->change.dry_run, "Says what it would do, and does nothing");
   verb.footer(
-      "A candidate that does harm goes to 0 % and DEPRECATED, whether it has a rollout or not. A running rollout whose\n"
+      "A candidate that does harm goes to 0 % and DEPRECATED, whether it has a rollout or not. A running rollout "
+      "whose\n"
       "step is proved goes on; no other share is raised. Any number of guards may run: one of them acts on a verdict.\n"
       "With --json each task is a document on a line of its own; without --once, tasks with news alone.");
   verb.callback([&context, options] { run(context, *options); });

@@ -157,7 +157,8 @@ void add_start(Syntax rollout, Context& context) {
           "Rising shares in percent (default: steps_percent of the task's guard)")
       ->type_name("1,5,25,50,100");
   verb.footer(
-      "The guard brings it to the next step when harm of the step's advance_margin is ruled out, and takes it back when\n"
+      "The guard brings it to the next step when harm of the step's advance_margin is ruled out, and takes it back "
+      "when\n"
       "harm is proved: `canary guard run`, or the guard of a server. The step of 100 promotes it. Whoever changes its\n"
       "share by hand pauses it.");
 }
@@ -184,7 +185,8 @@ void add_rollout(Syntax root, Context& context) {
   add_change(add_noun(noun, context, "pause", "Keeps a rollout on its step; harm is still taken back"), context, pause);
   const Syntax resumed = add_noun(noun, context, "resume", "Lets a paused rollout go on");
   add_change(resumed, context, resume);
-  resumed.footer("It goes on from the largest step that is not above the share that the version has, or from the first.");
+  resumed.footer(
+      "It goes on from the largest step that is not above the share that the version has, or from the first.");
   add_change(add_noun(noun, context, "abort", "Ends a rollout: the version to 0 %, it stays CANDIDATE"), context,
              abort_rollout);
   add_status(noun, context);

@@ -100,8 +100,8 @@ std::string distance_text(const Verdict& verdict) {
 std::string step_text(const TaskConfig& task, const GuardLook& look) {
   if (look.rollout && is_live(look.rollout->state))
     return ", step " + std::to_string(look.rollout->step + 1) + " of " +
-           std::to_string(look.rollout->steps_ppm.size()) + " of its " +
-           std::string{to_string(look.rollout->state)} + " rollout";
+           std::to_string(look.rollout->steps_ppm.size()) + " of its " + std::string{to_string(look.rollout->state)} +
+           " rollout";
   const std::size_t steps = task.guard.steps_ppm.size();
   return steps == 0 ? "" : ", step " + std::to_string(look.step.index + 1) + " of " + std::to_string(steps);
 }

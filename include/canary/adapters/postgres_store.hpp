@@ -112,12 +112,12 @@ inline TaskRecord PostgresStore::load(std::string_view task, const VersionFilter
 
 inline TaskRecord PostgresStore::load_by(detail::PostgresSession& session, std::string_view task,
                                          const VersionFilter& filter) {
-  static const std::string head = "SELECT s.schema, s.token, t.revision, t.version_count, t.partition, t.epoch, t.rollouts, " +
-                                  detail::postgres_version_columns + " FROM canary_store s" +
-                                  detail::postgres_no_epoch +
-                                  " LEFT JOIN LATERAL (SELECT name, revision, version_count, partition, epoch, rollouts"
-                                  " FROM canary_tasks WHERE name = $1) t ON true"
-                                  " LEFT JOIN canary_versions v ON v.task = $1 AND t.name IS NOT NULL";
+  static const std::string head =
+      "SELECT s.schema, s.token, t.revision, t.version_count, t.partition, t.epoch, t.rollouts, " +
+      detail::postgres_version_columns + " FROM canary_store s" + detail::postgres_no_epoch +
+      " LEFT JOIN LATERAL (SELECT name, revision, version_count, partition, epoch, rollouts"
+      " FROM canary_tasks WHERE name = $1) t ON true"
+      " LEFT JOIN canary_versions v ON v.task = $1 AND t.name IS NOT NULL";
   static const std::string all = head + " ORDER BY v.number";
   static const std::string named = head + " AND v.number = ANY($2::bigint[]) ORDER BY v.number";
   static const std::string in_play =

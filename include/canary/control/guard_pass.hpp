@@ -82,11 +82,7 @@ namespace detail {
 class GuardRound {
  public:
   GuardRound(Store& store, InteractionStore& interactions, const TaskConfig& task, const GuardPassOptions& options)
-      : store_{store},
-        interactions_{interactions},
-        task_{task},
-        options_{options},
-        registry_{store, options.clock} {}
+      : store_{store}, interactions_{interactions}, task_{task}, options_{options}, registry_{store, options.clock} {}
 
   /// An act changes what the others are judged by, so they are looked at again.
   void run(std::vector<GuardAct>& acts) {

@@ -56,8 +56,8 @@ inline void write_rollout(Commit& planned, std::vector<Rollout> rollouts, Rollou
 [[noreturn]] inline void refuse_move(const TaskRecord& task, const Rollout& rollout, std::string_view verb,
                                      std::string hint) {
   throw RegistryError{RegistryErrc::illegal_step,
-                      "the rollout of " + named(task, rollout.number) + " is " +
-                          std::string{to_string(rollout.state)} + ": it cannot be " + std::string{verb},
+                      "the rollout of " + named(task, rollout.number) + " is " + std::string{to_string(rollout.state)} +
+                          ": it cannot be " + std::string{verb},
                       std::move(hint)};
 }
 
@@ -87,12 +87,12 @@ inline void check_rampable(const TaskRecord& task, const ModelVersion& row) {
   std::string hint = "register its model anew: canary model register " + task.name + " MODEL";
   if (row.status == Status::deprecated)
     hint = "canary model promote " + named(task, row.number) + " brings it back, or " + hint;
-  throw RegistryError{RegistryErrc::illegal_step,
-                      named(task, row.number) + " is " + std::string{to_string(row.status)} +
-                          (row.status == Status::deprecated
-                               ? ": what was taken back is not ramped again, only CANDIDATE versions are"
-                               : ": only CANDIDATE versions are ramped"),
-                      std::move(hint)};
+  throw RegistryError{
+      RegistryErrc::illegal_step,
+      named(task, row.number) + " is " + std::string{to_string(row.status)} +
+          (row.status == Status::deprecated ? ": what was taken back is not ramped again, only CANDIDATE versions are"
+                                            : ": only CANDIDATE versions are ramped"),
+      std::move(hint)};
 }
 
 /// A CANDIDATE on a step of its rollout.
@@ -129,8 +129,7 @@ inline void give_back(const TaskRecord& task, std::uint32_t number, const Author
   const std::uint32_t had = Draft::weight_in(before.partition, rollout.number);
   const std::uint32_t has = Draft::weight_in(planned.row.partition, rollout.number);
   const std::optional<Status> status = status_after(before, planned, rollout.number);
-  const std::string by =
-      planned.row.action + (planned.row.actor.empty() ? std::string{} : " by " + planned.row.actor);
+  const std::string by = planned.row.action + (planned.row.actor.empty() ? std::string{} : " by " + planned.row.actor);
   std::optional<RolloutMove> move;
   std::string why;
   if (status == Status::deprecated || status == Status::archived) {
@@ -159,9 +158,10 @@ inline void give_back(const TaskRecord& task, std::uint32_t number, const Author
 inline std::vector<Rollout> stored_rollouts(const TaskRecord& task) {
   std::optional<std::vector<Rollout>> rollouts = parse_rollouts(task.rollouts);
   if (!rollouts)
-    throw StoreError{StoreErrc::corrupt, "task " + task.name + ": its rollouts make no sense",
-                     "written by another version of this program, or damaged: take this one on every server, or restore "
-                     "a backup: canary store restore"};
+    throw StoreError{
+        StoreErrc::corrupt, "task " + task.name + ": its rollouts make no sense",
+        "written by another version of this program, or damaged: take this one on every server, or restore "
+        "a backup: canary store restore"};
   return *std::move(rollouts);
 }
 
@@ -242,7 +242,8 @@ inline Commit plan_abort_rollout(const TaskRecord& task, std::uint32_t number, c
   made.since_us = author.at_us;
   made.reason = detail::rollout_words("aborted", author);
   detail::Draft draft{task, "rollout abort", number, author};
-  const bool ramped = version_of(task, number).status == Status::candidate;  // an ACTIVE one has its share by other means
+  const bool ramped =
+      version_of(task, number).status == Status::candidate;  // an ACTIVE one has its share by other means
   if (ramped) detail::give_back(task, number, author, draft);
   Commit planned = ramped ? draft.finish() : draft.finish(task.partition);
   detail::write_rollout(planned, std::move(rollouts), std::move(made));
@@ -253,9 +254,9 @@ inline Commit plan_abort_rollout(const TaskRecord& task, std::uint32_t number, c
 inline Commit plan_rollback_candidate(const TaskRecord& task, std::uint32_t number, const Author& author) {
   const ModelVersion& row = version_of(task, number);
   if (row.status != Status::candidate)
-    throw RegistryError{RegistryErrc::illegal_step,
-                        detail::named(task, number) + " is " + std::string{to_string(row.status)} +
-                            ": the guard takes back CANDIDATE versions alone"};
+    throw RegistryError{RegistryErrc::illegal_step, detail::named(task, number) + " is " +
+                                                        std::string{to_string(row.status)} +
+                                                        ": the guard takes back CANDIDATE versions alone"};
   Commit planned = plan_rollback_version(task, number, author);
   std::optional<std::vector<Rollout>> rollouts = parse_rollouts(task.rollouts);
   const Rollout* found = rollouts ? find_rollout(*rollouts, number) : nullptr;

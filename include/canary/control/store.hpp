@@ -87,7 +87,7 @@ struct HistoryRow {
   std::uint64_t points_minimum = 0;
   std::uint32_t restores = 0;  ///< a rollback of the task: the revision whose split it restored
   std::vector<StatusChange> status_changes;
-  std::string evidence;    ///< one JSON document, or empty
+  std::string evidence;       ///< one JSON document, or empty
   std::string epoch = {};     ///< epoch_text() of the epoch that the change opened; empty: weights stood still
   std::string rollouts = {};  ///< rollouts_text() after the change; empty: it changed none
   friend bool operator==(const HistoryRow&, const HistoryRow&) = default;
