@@ -60,8 +60,8 @@ bool is_rolled_back(Store& store, const std::string& task) {
 
 /// From a peer's beginning to its word about what it did.
 std::uint32_t time_of_a_pass_us(const std::string& url, Store& store) {
-  add_harmful(store, "unharmed");
-  Process peer{{CANARY_TEST_GUARD_PEER, url, "unharmed"}};
+  add_harmful(store, "measured");
+  Process peer{{CANARY_TEST_GUARD_PEER, url, "measured"}};
   REQUIRE(peer.line() == "begins");
   const auto start = std::chrono::steady_clock::now();
   REQUIRE(peer.line() == "acted");
