@@ -118,13 +118,7 @@ inline GuardStatus EngineGuard::status() const {
 
 inline GuardPass EngineGuard::pass() {
   const std::lock_guard lock{pass_};
-  GuardPass done;
-  try {
-    done = judge_all();
-  } catch (const std::exception& error) {
-    note_fault(error.what());
-    throw;
-  }
+  GuardPass done = judge_all();
   note(done);
   const auto acted = [](const GuardAct& each) { return each.acted || each.conflict; };
   if (options_.after_act && std::any_of(done.acts.begin(), done.acts.end(), acted)) options_.after_act();
@@ -186,8 +180,8 @@ inline void EngineGuard::run() {
     lock.unlock();
     try {
       (void)pass();
-    } catch (const std::exception&) {
-      // Out of memory, for one: the status says so, and the next pass tries again.
+    } catch (const std::exception& error) {  // out of memory, for one: the next pass tries again
+      note_fault(error.what());
     }
     lock.lock();
     wake_.wait_for(lock, pause(), [this] { return stopping_; });
