@@ -129,13 +129,7 @@ inline void EngineGuard::hurry() {
 
 inline GuardPass EngineGuard::pass() {
   const std::lock_guard lock{pass_};
-  GuardPass done;
-  try {
-    done = judge_all();
-  } catch (const std::exception& error) {
-    note_fault(error.what());
-    throw;
-  }
+  GuardPass done = judge_all();
   note(done);
   const auto acted = [](const GuardAct& each) { return each.acted || each.conflict; };
   if (options_.after_act && std::any_of(done.acts.begin(), done.acts.end(), acted)) options_.after_act();
@@ -199,8 +193,8 @@ inline void EngineGuard::run() {
     try {
       if (urged && options_.before_hurry) options_.before_hurry();
       (void)pass();
-    } catch (const std::exception&) {
-      // Out of memory, for one: the status says so, and the next pass tries again.
+    } catch (const std::exception& error) {  // out of memory, for one: the next pass tries again
+      note_fault(error.what());
     }
     lock.lock();
     wake_.wait_for(lock, pause(), [this] { return stopping_ || hurry_; });

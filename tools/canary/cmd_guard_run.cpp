@@ -157,7 +157,8 @@ void run(Context& context, const GuardRunOptions& options) {
   const Workspace workspace{context};
   try {
     watch(context, workspace, options);
-  } catch (const Interrupted&) {  // this is how it ends
+  } catch (const Interrupted&) {
+    context.exit = Exit::done;  // this is how it ends
   }
 }
 
