@@ -127,7 +127,7 @@ TEST_CASE("sqlite: a second program that writes plain SQL cannot break what must
   const std::string as_before = other.ask("SELECT * FROM tasks") + other.ask("SELECT * FROM store");
   const std::string columns = ", 'm', '', 'CANDIDATE', ";
   const std::string texts = ", '', 0, 0, '', '', '', '', '')";
-  const std::string history = ", 'id', 0, '', '', 0, '', '0:0|0:1000000', 0, 0, 0, '', '', '')";
+  const std::string history = ", 'id', 0, '', '', 0, '', '0:0|0:1000000', 0, 0, 0, '', '', '', '')";
   const std::vector<std::string> attempts{
       "UPDATE versions SET weight_ppm = 700001 WHERE number = 2",
       "UPDATE OR IGNORE versions SET weight_ppm = 700001 WHERE number = 2",
@@ -157,8 +157,8 @@ TEST_CASE("sqlite: a second program that writes plain SQL cannot break what must
       "UPDATE tasks SET revision = revision + 2",
       "UPDATE tasks SET name = 'others'",
       "DELETE FROM tasks",
-      "INSERT INTO tasks VALUES ('others', 3, 1, 0, 0, '', '')",
-      "REPLACE INTO tasks VALUES ('checks', 0, 1, 0, 0, '', '')",
+      "INSERT INTO tasks VALUES ('others', 3, 1, 0, 0, '', '', '')",
+      "REPLACE INTO tasks VALUES ('checks', 0, 1, 0, 0, '', '', '')",
       "UPDATE history SET note = 'it was not me'",
       "UPDATE OR IGNORE history SET revision = 9 WHERE revision = 4",
       "DELETE FROM history",
