@@ -3,12 +3,17 @@
 // Axes: key (8, 16, 36, 64 bytes of text, or a number), versions per task, threads, and the task: `held` by the caller,
 // or picked at random among 1 to 100,000 handles in memory (1 for comparison: the same loop). `hot` asks
 // for one decision after another, `chain` picks each key by the decision before, so that nothing overlaps.
+// `beside_guard` rows decide while the second processor is idle, or judges candidates without a pause.
 // Every row walks the same sequence of (task, key); its sum of points and records is checked against the partitions.
+#include <atomic>
 #include <map>
 #include <memory>
 #include <mutex>
+#include <thread>
 #include <tuple>
+#include <vector>
 
+#include "canary/control/guard.hpp"
 #include "canary/core/router.hpp"
 #include "support.hpp"
 
@@ -219,7 +224,62 @@ void add_key(std::size_t length) {
   }
 }
 
+/// A guard that has nothing else to do, on the second processor.
+class Judging {
+ public:
+  Judging() : thread_{[this] { work(); }} {}
+  Judging(const Judging&) = delete;
+  Judging& operator=(const Judging&) = delete;
+  ~Judging() {
+    stop_ = true;
+    thread_.join();
+  }
+
+ private:
+  [[nodiscard]] static std::vector<LifeEpoch> life() {
+    EvidenceCounts counts{0};
+    Interaction row;
+    row.id = InteractionId::first_at(InteractionId::start_us + 86'400'000'000);
+    row.at_us = InteractionId::time_us(row.id);
+    for (int i = 0; i != 10'000; ++i) {
+      const Arm arm = i % 10 == 0 ? Arm::candidate : Arm::baseline;
+      row.error = i % 7 == 0 ? 1 : 0;
+      counts.assign(CountedBy::unit, arm, row.id);
+      counts.settle(CountedBy::unit, arm, row, Frozen{}, 1'000'000);
+    }
+    Epoch epoch;
+    epoch.revision = 2;
+    epoch.baseline_points = ring_points - ring_points / 10;
+    epoch.candidates = {{1, ring_points / 10, 2}};
+    return {{epoch, counts}};
+  }
+  void work() {
+    pin_to(1);
+    GuardConfig config;
+    config.metrics = {{.name = "ok"}};
+    const std::vector<LifeEpoch> epochs = life();
+    while (!stop_.load(std::memory_order_relaxed)) {
+      const double log_e = judge(config, {1, epochs, {}}, {.display = false}).log_e_rollback;
+      benchmark::DoNotOptimize(log_e);
+    }
+  }
+
+  std::atomic<bool> stop_{false};
+  std::thread thread_;
+};
+
+void run_beside(benchmark::State& state, bool judging) {
+  const auto guard = judging ? std::make_unique<Judging>() : nullptr;
+  run<TextKeys, What::route, Mode::hot, true>(
+      state, {.what = What::route, .mode = Mode::hot, .key_length = 36, .versions = 2, .tasks = 0});
+}
+
 void register_all() {
+  for (const bool judging : {false, true})
+    benchmark::RegisterBenchmark(judging ? "beside_guard/judging" : "beside_guard/idle", run_beside, judging)
+        ->Iterations(1 << 20)
+        ->ComputeStatistics("min", least)
+        ->UseRealTime();
   for (const std::size_t length : {8u, 16u, 36u, 64u}) add_key<TextKeys>(length);
   add_key<NumberKeys>(0);
 }

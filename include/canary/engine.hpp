@@ -4,6 +4,7 @@
 // the store cannot be reached it goes on with the last good state, from memory or from disk, tries again by itself and
 // says so in status(). Routing never waits for any of that and cannot fail. What becomes of decisions goes through its
 // recorder into the same store; record() never waits either.
+// Where a task has metrics, a guard on a thread of its own judges the candidates that the store has, and acts.
 #pragma once
 
 #include <algorithm>

@@ -147,13 +147,7 @@ inline void EngineGuard::hurry() {
 
 inline GuardPass EngineGuard::pass() {
   const std::lock_guard lock{pass_};
-  GuardPass done;
-  try {
-    done = judge_all();
-  } catch (const std::exception& error) {
-    note_fault(error.what());
-    throw;
-  }
+  GuardPass done = judge_all();
   note(done);
   const auto acted = [](const GuardAct& each) { return each.acted || each.conflict; };
   if (options_.after_act && std::any_of(done.acts.begin(), done.acts.end(), acted)) options_.after_act();
@@ -167,6 +161,9 @@ inline GuardPass EngineGuard::pass() {
 inline void EngineGuard::watch() {
   const std::lock_guard lock{pass_};
   tell_alerts({});
+  const std::lock_guard well{mutex_};
+  status_.message.clear();
+  failed_ = 0;
 }
 
 inline void EngineGuard::tell_alerts(const GuardPass& pass) {
@@ -249,8 +246,8 @@ inline void EngineGuard::run() {
         (void)pass();
       else
         watch();
-    } catch (const std::exception&) {
-      // Out of memory, for one: the status says so, and the next pass tries again.
+    } catch (const std::exception& error) {  // out of memory, for one: the next pass tries again
+      note_fault(error.what());
     }
     lock.lock();
     wake_.wait_for(lock, pause(), [this] { return stopping_ || hurry_; });

@@ -23,12 +23,11 @@ std::string offered(const Place& place, const std::string& words, int count) {
 TEST_CASE("completion: bash takes the script and completes commands, options and tasks", "[cli][completion]") {
   const ConfiguredPlace place;
   CHECK(place.shell("\"$CANARY\" completion bash | bash -n").exit == 0);
-  CHECK(
-      offered(place, "canary ''", 2) ==
-      "init model history route why simulate interactions export guard alert store doctor version completion --config "
-      "--json --help --version ");
+  CHECK(offered(place, "canary ''", 2) ==
+        "init model history route why simulate interactions export rollout guard alert store doctor version completion "
+        "--config --json --help --version ");
   CHECK(offered(place, "canary si", 2) == "simulate ");
-  CHECK(offered(place, "canary --json ro", 3) == "route ");
+  CHECK(offered(place, "canary --json rou", 3) == "route ");
   CHECK(offered(place, "canary simulate --s", 3) == "--set ");
   CHECK(offered(place, "canary route ''", 3) == "checks risks ");
   CHECK(offered(place, "canary why ri", 3) == "risks ");

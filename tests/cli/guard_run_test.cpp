@@ -74,7 +74,7 @@ TEST_CASE("guard run: once, every task has its document, with what was done of e
 
 TEST_CASE("guard run: once, people are told what was found and done", "[cli][guard]") {
   const GuardedPlace place{start};
-  place.put(counts_of(9'000, 900, 1'000, 100).bytes());
+  place.put(counts_of(9'000, 900, 1'000, 50).bytes());
   CHECK(has(place.run({"guard", "check", "checks"}).out, "Its rollout goes on with the guard's next pass"));
   const Answer planned = place.run({"guard", "run", "--once", "--dry-run"});
   CHECK(has(planned.out, "would be advanced: from 10 to 50 %"));
@@ -90,7 +90,7 @@ TEST_CASE("guard run: once, people are told what was found and done", "[cli][gua
 
 TEST_CASE("guard run: a share by hand is taken back for harm, and never raised", "[cli][guard]") {
   const GuardedPlace place;
-  place.put(counts_of(9'000, 900, 1'000, 100).bytes());
+  place.put(counts_of(9'000, 900, 1'000, 50).bytes());
   const auto found = once(place).at(0).at("candidates").at(0).as_object();
   CHECK(text_of(found.at("action")) == "advance");
   CHECK_FALSE(found.at("acted").as_bool());

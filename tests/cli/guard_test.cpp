@@ -132,7 +132,7 @@ TEST_CASE("guard check: bad input, each with its exit code", "[cli][guard][bad]"
   CHECK(has(place.refused(3, {"guard", "check", "check"}), "did you mean \"checks\"?"));
   CHECK(has(place.refused(2, {"guard", "check"}), "task"));
   CHECK(has(place.refused(2, {"guard", "chek", "checks"}), "did you mean \"check\"?"));
-  CHECK(has(place.refused(2, {"guard", "run", "checks"}), "no command"));
+  CHECK(has(place.refused(2, {"guard", "walk", "checks"}), "no command"));
   CHECK(has(place.refused(2, {"gard", "check", "checks"}), "did you mean \"guard\"?"));
   place.put("nonsense");
   CHECK(has(place.refused(1, {"guard", "check", "checks"}),
@@ -348,7 +348,7 @@ TEST_CASE("guard: bash completes the verbs, tasks, files and options", "[cli][gu
     CHECK(answer.exit == 0);
     return answer.out;
   };
-  CHECK(offered("guard ''") == "check replay plan ");
+  CHECK(offered("guard ''") == "check run replay plan ");
   CHECK(offered("guard check ''") == "checks risks ");
   CHECK(offered("guard replay checks canary.t") == "canary.toml ");
   CHECK(offered("guard replay --basel") == "--baseline ");

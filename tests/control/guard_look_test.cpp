@@ -194,3 +194,24 @@ TEST_CASE("guard look: a split that was changed without an epoch is held in word
   CHECK(looks[0].verdict.action == Action::hold);
   CHECK(says(looks[0], "give the candidate its share once more"));
 }
+
+TEST_CASE("guard look: candidates that one rollback brought back together are held in words", "[control][guard]") {
+  GuardWorld world;
+  (void)world.registry.canary("t", 1, 10 * percent);
+  (void)world.registry.canary("t", 2, 10 * percent);
+  (void)world.registry.promote("t", 3);
+  (void)world.registry.rollback("t");
+  const std::vector<GuardLook> looks = world.look();
+  REQUIRE(looks.size() == 2);
+  for (const GuardLook& each : looks) {
+    CHECK(each.since == world.revision());
+    CHECK(each.verdict.action == Action::hold);
+    CHECK(each.verdict.reason.find("began together with t@" + std::to_string(3 - each.number)) != std::string::npos);
+  }
+  for (const std::uint32_t number : {2u, 1u}) {  // the first to begin anew leaves the other with what both did
+    CHECK(world.look().at(0).verdict.reason.find("together") != std::string::npos);
+    (void)world.registry.canary("t", number, 0);
+    (void)world.registry.canary("t", number, 10 * percent);
+  }
+  for (const GuardLook& each : world.look()) CHECK(each.verdict.reason.find("together") == std::string::npos);
+}

@@ -1,5 +1,6 @@
 // Rollouts: which moves are legal, their text, and what every change of a task makes of them.
 #include <algorithm>
+#include <cstddef>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -398,7 +399,7 @@ bool change(Registry& registry, Random& random, int serial, std::uint32_t versio
   const std::uint32_t number = versions - random.below(4);
   const ChangeOptions by{.actor = "actor " + std::to_string(serial)};
   std::vector<std::uint32_t> steps;
-  for (std::uint32_t ppm = 0; steps.size() != 1 + serial % 5u;)
+  for (std::uint32_t ppm = 0; steps.size() != 1 + static_cast<std::size_t>(serial) % 5;)
     if ((ppm += 1 + random.below(300'000)) <= total_ppm)
       steps.push_back(ppm);
     else
@@ -490,10 +491,9 @@ TEST_CASE("rollout: whatever is done in whatever order, shares, moves and states
         INFO(row.action << " @" << row.number << ": " << before.rollouts << " -> " << task.rollouts);
         const bool started = row.action == "rollout start" && row.number == each.number;
         REQUIRE(may_follow(find_rollout(*was, each.number), each, started));
-        const ModelVersion& version = version_of(task, each.number);
         if (each.state != RolloutState::running) continue;
-        REQUIRE(version.status == Status::candidate);
-        REQUIRE(version.weight_ppm == each.steps_ppm[each.step]);
+        REQUIRE(version_of(task, each.number).status == Status::candidate);
+        REQUIRE(version_of(task, each.number).weight_ppm == each.steps_ppm[each.step]);
       }
     }
     CHECK(done > 100);

@@ -60,8 +60,8 @@ bool is_rolled_back(Store& store, const std::string& task) {
 
 /// From a peer's beginning to its word about what it did.
 std::uint32_t time_of_a_pass_us(const std::string& url, Store& store) {
-  add_harmful(store, "unharmed");
-  Process peer{{CANARY_TEST_GUARD_PEER, url, "unharmed"}};
+  add_harmful(store, "measured");
+  Process peer{{CANARY_TEST_GUARD_PEER, url, "measured"}};
   REQUIRE(peer.line() == "begins");
   const auto start = std::chrono::steady_clock::now();
   REQUIRE(peer.line() == "acted");
@@ -122,7 +122,6 @@ TEMPLATE_TEST_CASE("guard race: a guard that is killed has rolled back once, or 
   const std::unique_ptr<InteractionStore> interactions = store->interactions();
   Random random{7};
   const std::uint32_t longest_us = 1 + time_of_a_pass_us(site.url(), *store) * 5 / 4;
-  int done = 0;
   int taken_over = 0;
   for (int i = 0; i != kills; ++i) {
     const std::string task = "task-" + std::to_string(i);
@@ -131,18 +130,17 @@ TEMPLATE_TEST_CASE("guard race: a guard that is killed has rolled back once, or 
     REQUIRE(peer.line() == "begins");
     pause_us(random.below(longest_us));
     REQUIRE(peer.kill() == 128 + SIGKILL);
-    const int before = rollbacks_in(*store, task);
-    REQUIRE(before <= 1);
+    // A server may finish the commit of a client that is gone: whoever comes meanwhile finds it done, or has a conflict.
     const GuardPass pass = pass_over(*store, *interactions, task);
     REQUIRE(pass.faults.empty());
-    REQUIRE(pass.acts.size() == (before == 0 ? 1 : 0));
-    for (const GuardAct& act : pass.acts) REQUIRE(act.acted);
+    const bool acted = !pass.acts.empty() && pass.acts.front().acted;
+    if (!pass.acts.empty() && !acted) REQUIRE(pass.acts.front().conflict);
     REQUIRE(is_rolled_back(*store, task));
-    done += before;
-    taken_over += 1 - before;
+    REQUIRE(store->history(task, {.newest = 1}).front().actor == (acted ? "guard@" + task : "guard@peer"));
+    taken_over += acted ? 1 : 0;
   }
-  const std::string words = std::to_string(kills) + " kills: " + std::to_string(done) + " had rolled back, " +
-                            std::to_string(taken_over) + " were taken over";
+  const std::string words = std::to_string(kills) + " kills: " + std::to_string(kills - taken_over) +
+                            " had rolled back, " + std::to_string(taken_over) + " were taken over";
   WARN(words);
 }
 

@@ -164,7 +164,8 @@ void run(Context& context, const GuardRunOptions& options) {
   GuardAlerts alerts{workspace.config, false, options.change.dry_run};
   try {
     watch(context, workspace, options, alerts);
-  } catch (const Interrupted&) {  // this is how it ends
+  } catch (const Interrupted&) {
+    context.exit = Exit::done;  // this is how it ends
   }
 }
 

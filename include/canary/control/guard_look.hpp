@@ -84,6 +84,18 @@ namespace detail {
          "candidate its share once more, and evidence begins anew";
 }
 
+/// Evidence is kept by the revision that a life began with, so lives that one change began cannot be told apart, not even
+/// when one of them is over. Empty for one that began alone.
+[[nodiscard]] inline std::string began_together(std::string_view task, const std::vector<LifeEpoch>& epochs,
+                                                const Candidate& candidate) {
+  for (const LifeEpoch& life : epochs)
+    for (const Candidate& each : life.epoch.candidates)
+      if (each.number != candidate.number && each.since == candidate.since)
+        return "it began together with " + version_id(task, each.number) +
+               " in one change, so their evidence cannot be told apart; give it 0 %, then its share once more";
+  return "";
+}
+
 /// When the candidate got the share that it has.
 [[nodiscard]] inline TimeUs step_began_us(const std::vector<HistoryRow>& history, const std::vector<LifeEpoch>& epochs,
                                           std::uint32_t number) {
@@ -166,11 +178,12 @@ inline std::vector<GuardLook> guard_look(Store& store, InteractionStore& interac
     look.step.display = display;
     const TimeUs age_us = now_us - detail::step_began_us(history, epochs, candidate.number);
     look.step.age_s = age_us > 0 ? static_cast<std::uint64_t>(age_us / 1'000'000) : 0;  // another machine's clock
-    const std::string changed = detail::changed_since(now, candidate, record.partition);
-    if (changed.empty())
+    std::string held = detail::changed_since(now, candidate, record.partition);
+    if (held.empty()) held = detail::began_together(task.name, epochs, candidate);
+    if (held.empty())
       look.verdict = judge(task.guard, {candidate.number, epochs, {}}, look.step);
     else
-      look.verdict.reason = changed;
+      look.verdict.reason = std::move(held);
     looks.push_back(std::move(look));
   }
   return looks;
