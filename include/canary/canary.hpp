@@ -25,4 +25,5 @@
 #include "canary/control/guard_replay.hpp"  // what the guard would have done on recorded outcomes
 #include "canary/control/degradation.hpp"   // a version in use against its own past
 #include "canary/control/alert_watch.hpp"   // facts -> alerts
+#include "canary/control/alert_round.hpp"   // a pass of the guard, and what a store holds -> those facts
 #include "canary/control/alert_desk.hpp"    // alerts -> every sink

@@ -73,6 +73,10 @@ struct EngineOptions {
   /// Told of each act of the guard, and of each candidate whose verdict has changed, on the thread of the pass. Must not
   /// throw, and must not call guard_now().
   std::function<void(const GuardAct&)> on_guard = {};
+  /// Told of each alert, on the thread of the pass, which goes on without metrics too: rollbacks that this guard made, and
+  /// what it finds wrong with the store's tasks (docs/decisions/0013-alerts.md). Every engine that has it looks for itself. Must
+  /// neither block nor throw, nor call guard_now(): give it to an AlertDesk that outlives the engine.
+  std::function<void(const Alert&)> on_alert = {};
   /// Told of each change of health, on the thread that found it. Must not throw, and must not call the engine.
   std::function<void(const EngineStatus&)> on_health = {};
   /// Told when this process has stopped a candidate for itself, on a thread of the engine's own, once the router knows of
@@ -179,6 +183,7 @@ class Engine {
   void save_last_good();
   void fail(const std::string& why, const std::string& hint = {});
   void succeed();
+  [[nodiscard]] std::string trouble() const;
   void tell(Health health, std::string message, bool answered);
   void follow();
 
@@ -304,10 +309,12 @@ inline void Engine::start_guard() {
   EngineGuardOptions options;
   options.every_ms = options_.guard_ms;
   options.on_guard = options_.on_guard;
+  options.on_alert = options_.on_alert;
+  options.trouble = [this] { return trouble(); };
   options.after_act = [this] { (void)refresh(); };
   options.before_hurry = [this] { (void)flush(std::chrono::milliseconds{500}); };
   guard_ = std::make_unique<EngineGuard>(*store_, std::move(options));
-  guard_->configure(config_, options_.guard && options_.follow);
+  guard_->configure(config_, options_.guard, options_.follow);
 }
 
 inline void Engine::start_tripping() {
@@ -346,7 +353,7 @@ inline ApplyResult Engine::reload(const Config& config) {
   if (recording_ != nullptr)
     recording_->configure(config_, static_cast<std::uint32_t>(router_.task_count()), new_tasks());
   apply_config();
-  if (guard_ != nullptr) guard_->configure(config_, options_.guard && options_.follow);
+  if (guard_ != nullptr) guard_->configure(config_, options_.guard, options_.follow);
   if (follower_ == nullptr) return applied_;
   looking_ = reachable_ ? &own_follower() : nullptr;
   for (const auto& [name, split] : known_) publish(split);  // a forced model may be another version now
@@ -529,6 +536,11 @@ inline void Engine::fail(const std::string& why, const std::string& hint) {
 inline void Engine::succeed() {
   std::string message = faults_.empty() ? state_fault_ : faults_.begin()->second;
   tell(faults_.empty() ? Health::ok : Health::degraded, std::move(message), true);
+}
+
+inline std::string Engine::trouble() const {
+  const std::lock_guard lock{status_mutex_};
+  return status_.health == Health::ok ? std::string{} : status_.message;
 }
 
 inline void Engine::tell(Health health, std::string message, bool answered) {

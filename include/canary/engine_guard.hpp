@@ -2,7 +2,8 @@
 // of engine.hpp.
 //
 // Every engine of a fleet may have one: acts are written against the revision that was judged, so one of them wins. A store
-// that does not answer stops the guard alone: it says so in its status and comes back later and later, up to 30 s.
+// that does not answer stops the guard alone: it says so in its status and comes back later and later, up to 30 s. The same
+// thread tells alerts after each pass, where somebody wants them, of tasks without a guard too.
 #pragma once
 
 #include <algorithm>
@@ -13,6 +14,7 @@
 #include <functional>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <random>
 #include <string>
 #include <thread>
@@ -20,6 +22,9 @@
 #include <vector>
 
 #include "canary/adapters/host_name.hpp"
+#include "canary/adapters/log_alert.hpp"
+#include "canary/control/alert.hpp"
+#include "canary/control/alert_round.hpp"
 #include "canary/control/config.hpp"
 #include "canary/control/guard_news.hpp"
 #include "canary/control/guard_pass.hpp"
@@ -30,7 +35,7 @@ namespace canary {
 
 /// How an engine's guard is doing.
 struct GuardStatus {
-  bool on = false;              ///< it has a thread of its own
+  bool on = false;              ///< it has tasks to judge, on a thread of its own
   TimeUs pass_us = 0;           ///< end of the last pass in which every task was judged; 0: none yet
   std::uint64_t passes = 0;     ///< such ones since the start
   std::uint64_t acts = 0;       ///< rollbacks and steps that this guard made
@@ -42,8 +47,11 @@ struct EngineGuardOptions {
   std::uint32_t every_ms = 1'000;
   /// Told of each act, and of each candidate whose verdict is another than at the pass before.
   std::function<void(const GuardAct&)> on_guard = {};
-  std::function<void()> after_act = {};     ///< so that the own router follows at once
-  std::function<void()> before_hurry = {};  ///< brings what was seen into the store
+  /// Told of each alert; without it nothing is looked at for them.
+  std::function<void(const Alert&)> on_alert = {};
+  std::function<std::string()> trouble = {};  ///< with the store, as the rest of the engine sees it; empty: none
+  std::function<void()> after_act = {};       ///< so that the own router follows at once
+  std::function<void()> before_hurry = {};    ///< brings what was seen into the store
 };
 
 /// Judges the tasks that have metrics. Calls may come from any thread.
@@ -56,9 +64,10 @@ class EngineGuard {
   /// Waits for a pass that is under way.
   ~EngineGuard();
 
-  /// Takes the tasks to judge; the thread begins with the first that has metrics, where one is wanted.
+  /// Takes the tasks. The thread begins, where one may, with the first that has metrics and is to be judged, or at once
+  /// where alerts are wanted.
   /// Errors  std::system_error without a thread.
-  void configure(const Config& config, bool with_thread);
+  void configure(const Config& config, bool judges, bool with_thread);
 
   /// One pass, on the calling thread.
   GuardPass pass();
@@ -71,20 +80,27 @@ class EngineGuard {
  private:
   void run();
   [[nodiscard]] std::chrono::milliseconds pause();
+  void watch();
   [[nodiscard]] GuardPass judge_all();
+  [[nodiscard]] InteractionStore& interactions();
+  void tell_alerts(const GuardPass& pass);
   void note(const GuardPass& pass);
   void note_fault(const std::string& words);
 
   Store& store_;
   const EngineGuardOptions options_;
 
-  std::mutex pass_;  // one pass at a time; guards these two
+  std::mutex pass_;  // one pass at a time; guards these three
   std::unique_ptr<InteractionStore> interactions_;
   GuardNews news_;
+  std::optional<AlertRound> round_;
   const std::string actor_ = guard_actor();
 
-  mutable std::mutex mutex_;  // guards these, never held while the store is asked
-  std::vector<TaskConfig> tasks_;
+  mutable std::mutex mutex_;       // guards these, never held while the store is asked
+  std::vector<TaskConfig> all_;    // configured
+  std::vector<TaskConfig> tasks_;  // of these, to be judged
+  AlertsConfig alerts_;
+  bool judges_ = false;  // by itself
   GuardStatus status_;
   int failed_ = 0;  // passes in turn
   bool stopping_ = false;
@@ -106,14 +122,16 @@ inline EngineGuard::~EngineGuard() {
   if (thread_.joinable()) thread_.join();
 }
 
-inline void EngineGuard::configure(const Config& config, bool with_thread) {
+inline void EngineGuard::configure(const Config& config, bool judges, bool with_thread) {
   const std::lock_guard lock{mutex_};
+  all_ = config.tasks;
+  alerts_ = config.alerts;
   tasks_.clear();
   for (const TaskConfig& task : config.tasks)
     if (!task.guard.metrics.empty()) tasks_.push_back(task);
-  if (!with_thread || tasks_.empty() || thread_.joinable()) return;
-  thread_ = std::thread{[this] { run(); }};
-  status_.on = true;
+  judges_ = judges && with_thread && !tasks_.empty();
+  if (with_thread && (judges_ || options_.on_alert) && !thread_.joinable()) thread_ = std::thread{[this] { run(); }};
+  status_.on = judges_;
 }
 
 inline GuardStatus EngineGuard::status() const {
@@ -135,7 +153,39 @@ inline GuardPass EngineGuard::pass() {
   if (options_.after_act && std::any_of(done.acts.begin(), done.acts.end(), acted)) options_.after_act();
   for (const GuardAct* each : news_.of(done))
     if (options_.on_guard) options_.on_guard(*each);
+  tell_alerts(done);
   return done;
+}
+
+/// What a pass tells when there is nobody to judge.
+inline void EngineGuard::watch() {
+  const std::lock_guard lock{pass_};
+  tell_alerts({});
+  const std::lock_guard well{mutex_};
+  status_.message.clear();
+  failed_ = 0;
+}
+
+inline void EngineGuard::tell_alerts(const GuardPass& pass) {
+  if (!options_.on_alert) return;
+  std::vector<TaskConfig> tasks;
+  AlertsConfig alerts;
+  {
+    const std::lock_guard lock{mutex_};
+    tasks = all_;
+    alerts = alerts_;
+  }
+  if (!round_) round_.emplace(alerts, AlertRoundOptions{.source = process_name()});
+  round_->configure(alerts);
+  const TimeUs now_us = Registry::system_time();
+  const std::string trouble = options_.trouble ? options_.trouble() : std::string{};
+  for (const Alert& each : round_->of_health(trouble, now_us)) options_.on_alert(each);
+  for (const Alert& each : round_->of_pass(store_, interactions(), tasks, pass, now_us)) options_.on_alert(each);
+}
+
+inline InteractionStore& EngineGuard::interactions() {
+  if (interactions_ == nullptr) interactions_ = store_.interactions();
+  return *interactions_;
 }
 
 inline GuardPass EngineGuard::judge_all() {
@@ -144,10 +194,9 @@ inline GuardPass EngineGuard::judge_all() {
     const std::lock_guard lock{mutex_};
     tasks = tasks_;
   }
-  if (interactions_ == nullptr) interactions_ = store_.interactions();
   GuardPassOptions options;
   options.actor = actor_;
-  return guard_pass(store_, *interactions_, tasks, options);
+  return guard_pass(store_, interactions(), tasks, options);
 }
 
 inline void EngineGuard::note(const GuardPass& pass) {
@@ -189,10 +238,14 @@ inline void EngineGuard::run() {
   std::unique_lock lock{mutex_};
   while (!stopping_) {
     const bool urged = std::exchange(hurry_, false);
+    const bool judges = judges_;
     lock.unlock();
     try {
       if (urged && options_.before_hurry) options_.before_hurry();
-      (void)pass();
+      if (judges)
+        (void)pass();
+      else
+        watch();
     } catch (const std::exception& error) {  // out of memory, for one: the next pass tries again
       note_fault(error.what());
     }

@@ -40,10 +40,12 @@ namespace canary::test {
 /// checks@2 at none.
 class GuardedPlace : public DatabasePlace {
  public:
-  explicit GuardedPlace(const std::vector<std::string>& share = {"model", "canary", "checks@1", "10"}) {
+  explicit GuardedPlace(const std::vector<std::string>& share = {"model", "canary", "checks@1", "10"},
+                        const std::string& alerts = "log = false\n") {
     write("canary.toml",
           "[store]\nurl = 'sqlite:canary.db'\n[task.checks]\ndefault_model = 'base'\n"
-          "[[task.checks.guard.metric]]\nname = 'ok'\n[task.risks]\ndefault_model = 'steady'\n");
+          "[[task.checks.guard.metric]]\nname = 'ok'\n[task.risks]\ndefault_model = 'steady'\n[alerts]\n" +
+              alerts);
     register_models({"v1", "v2"});
     done(share);
   }

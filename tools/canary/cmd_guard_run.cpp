@@ -18,6 +18,7 @@
 #include "canary/control/guard_news.hpp"
 #include "canary/control/guard_pass.hpp"
 #include "canary/control/time_text.hpp"
+#include "guard_alerts.hpp"
 #include "guard_view.hpp"
 #include "interrupt.hpp"
 #include "recorded.hpp"
@@ -122,7 +123,8 @@ void wait(std::chrono::milliseconds time) {
 }
 
 /// Goes on whatever becomes of the store, and asks it less and less often while it is away.
-[[noreturn]] void watch(Context& context, const Workspace& workspace, const GuardRunOptions& options) {
+[[noreturn]] void watch(Context& context, const Workspace& workspace, const GuardRunOptions& options,
+                        GuardAlerts& alerts) {
   const GuardPassOptions how = pass_options(options);
   const std::unique_ptr<InteractionStore> interactions = workspace.store->interactions();
   GuardNews news;
@@ -132,6 +134,7 @@ void wait(std::chrono::milliseconds time) {
   for (std::chrono::milliseconds pause = every;;) {
     Interrupts::check();
     const GuardPass pass = guard_pass(*workspace.store, *interactions, workspace.config.tasks, how);
+    alerts.tell(*workspace.store, *interactions, pass);  // before the news, whose reader may have gone
     write_news(context, news.of(pass));
     std::string words;
     for (const GuardFault& fault : pass.faults) {
@@ -149,14 +152,18 @@ void wait(std::chrono::milliseconds time) {
 void run(Context& context, const GuardRunOptions& options) {
   if (options.once) {
     const Recorded recorded{context};
-    return write_pass(
-        context, recorded,
-        guard_pass(*recorded.store, *recorded.interactions, recorded.config.tasks, pass_options(options)));
+    GuardAlerts alerts{recorded.config, true, options.change.dry_run};
+    const GuardPass pass =
+        guard_pass(*recorded.store, *recorded.interactions, recorded.config.tasks, pass_options(options));
+    alerts.tell(*recorded.store, *recorded.interactions, pass);
+    write_pass(context, recorded, pass);
+    return context.out.flush();  // before anybody waits for a receiver
   }
   const Interrupts interrupts;
   const Workspace workspace{context};
+  GuardAlerts alerts{workspace.config, false, options.change.dry_run};
   try {
-    watch(context, workspace, options);
+    watch(context, workspace, options, alerts);
   } catch (const Interrupted&) {
     context.exit = Exit::done;  // this is how it ends
   }
@@ -187,7 +194,9 @@ void add_guard_run(Syntax guard, Context& context) {
       "A candidate that does harm goes to 0 % and DEPRECATED, whether it has a rollout or not. A running rollout "
       "whose\n"
       "step is proved goes on; no other share is raised. Any number of guards may run: one of them acts on a verdict.\n"
-      "With --json each task is a document on a line of its own; without --once, tasks with news alone.");
+      "With --json each task is a document on a line of its own; without --once, tasks with news alone. Alerts go "
+      "where\n"
+      "[alerts] of the configuration sends them; at the end they are waited for some seconds, and never by the guard.");
   verb.callback([&context, options] { run(context, *options); });
 }
 

@@ -23,7 +23,7 @@ enum class AlertKind : std::uint8_t {
   rollback,        ///< the guard took a candidate's traffic back
   sample_ratio,    ///< a candidate's records contradict its share, so nothing can be said of it
   shutdown_near,   ///< a model in use is to be shut down by its provider, or was
-  store_degraded,  ///< a server routes by its last good state
+  store_degraded,  ///< trouble with the store: servers route by their last good state, or a task is not guarded
   drops,           ///< outcomes were not recorded: rings were full
   degradation,     ///< a version in use is worse than its own past
   test,            ///< somebody asked for it

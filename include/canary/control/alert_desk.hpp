@@ -60,6 +60,9 @@ class AlertDesk {
 
   [[nodiscard]] AlertDeskStatus status() const;
 
+  /// What the destructor does, for who wants the status of it. Nothing is delivered from then on.
+  void stop() noexcept;
+
  private:
   struct Worker {
     Worker(std::unique_ptr<AlertSink> to, const AlertQueueOptions& options)
@@ -71,7 +74,6 @@ class AlertDesk {
   };
 
   void run(Worker& worker);
-  void stop() noexcept;
   [[nodiscard]] bool all_empty() const noexcept;
   [[nodiscard]] double draw() noexcept;
   [[nodiscard]] static TimeUs steady_us() noexcept;

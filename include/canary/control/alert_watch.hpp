@@ -49,6 +49,9 @@ class AlertWatch {
   explicit AlertWatch(AlertsConfig config, std::string source = {})
       : config_{std::move(config)}, source_{std::move(source)} {}
 
+  /// Takes another configuration; what stands goes on standing.
+  void configure(AlertsConfig config) { config_ = std::move(config); }
+
   /// Input   what is wrong with the store; empty: nothing.
   [[nodiscard]] std::vector<Alert> store(std::string_view fault, TimeUs now_us);
 
@@ -70,6 +73,9 @@ class AlertWatch {
   [[nodiscard]] std::vector<Alert> out_of_use(std::string_view task, std::uint32_t number, TimeUs now_us);
 
  private:
+  static constexpr TimeUs second_us = 1'000'000;
+  static constexpr TimeUs day_us = 86'400 * second_us;
+
   struct State {
     Alert alert;
     bool stands = false;
@@ -92,9 +98,6 @@ class AlertWatch {
 
 // ---------------------------------------------------------------------------------------------------------------------
 namespace detail {
-
-inline constexpr TimeUs second_us = 1'000'000;
-inline constexpr TimeUs day_us = 86'400 * second_us;
 
 [[nodiscard]] inline std::string owner_words(std::string_view task, std::uint32_t number) {
   return number == 0 ? std::string{task} + "@default" : version_id(task, number);
@@ -201,10 +204,10 @@ inline void AlertWatch::end_all(const std::string& prefix, std::string_view why,
 inline std::vector<Alert> AlertWatch::store(std::string_view fault, TimeUs now_us) {
   std::vector<Alert> out;
   follow({.kind = AlertKind::store_degraded,
-          .message = "a server routes by its last good state: " + std::string{fault},
-          .hint = "canary doctor says what to do; routing and recording go on",
+          .message = "trouble with the store: " + std::string{fault},
+          .hint = "canary doctor says what to do; servers route by their last good state, and record",
           .key = source_.empty() ? "store_degraded" : "store_degraded/" + source_},
-         fault.empty() ? Now::well : Now::bad, now_us, 30 * detail::second_us, 60 * detail::second_us, out);
+         fault.empty() ? Now::well : Now::bad, now_us, 30 * second_us, 60 * second_us, out);
   return out;
 }
 
@@ -230,7 +233,7 @@ inline std::vector<Alert> AlertWatch::shutdowns(std::string_view task, std::span
     const std::optional<TimeUs> date = date_us(row.shutdown_date);
     const bool in_use = row.weight_ppm != 0 || row.status == Status::active;
     if (!date || !in_use) continue;
-    const std::int64_t left = now_us >= *date ? 0 : (*date - now_us + detail::day_us - 1) / detail::day_us;
+    const std::int64_t left = now_us >= *date ? 0 : (*date - now_us + day_us - 1) / day_us;
     const std::optional<std::int64_t> stage = detail::shutdown_stage(left, config_.shutdown_days);
     if (!stage) continue;
     const std::string id = version_id(task, row.number);
@@ -298,11 +301,10 @@ inline std::vector<Alert> AlertWatch::degradation(std::string_view task, std::ui
     // Its past has the bad days in it by now; what it broke is what it must keep.
     const double bound = state->second.bound;
     const bool within = each.kind == MetricKind::latency ? each.recent <= bound : each.recent >= bound;
-    if (now_us - state->second.stands_since_us >= VersionPast::days * detail::day_us)
+    if (now_us - state->second.stands_since_us >= VersionPast::days * day_us)
       end(key, "it has been so for seven days, which are its past now", now_us, out);
     else
-      follow(std::move(alert), within && !each.found ? Now::well : Now::between, now_us, 0, 1'800 * detail::second_us,
-             out);
+      follow(std::move(alert), within && !each.found ? Now::well : Now::between, now_us, 0, 1'800 * second_us, out);
   }
   return out;
 }

@@ -1,0 +1,86 @@
+#include "guard_alerts.hpp"
+
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <exception>
+#include <utility>
+#include <vector>
+
+#include "alert_sinks.hpp"
+#include "canary/adapters/log_alert.hpp"
+#include "canary/control/registry.hpp"
+#include "output.hpp"
+
+namespace canary::cli {
+namespace {
+
+// A first try and, after a failure, two more fit into it. Then each alert has one last try of this long; after that a
+// program that hangs gets a second to end.
+constexpr std::chrono::milliseconds patience{3'000};
+constexpr std::uint32_t last_try_ms = 2'000;
+
+AlertRoundOptions round_options(bool once) {
+  AlertRoundOptions options{.source = process_name()};
+  if (once) options.tasks_at_once = options.pasts_at_once = AlertRoundOptions::all;
+  return options;
+}
+
+std::string visible(const std::string& text) {
+  std::string out;
+  append_visible(out, text);
+  return out;
+}
+
+}  // namespace
+
+GuardAlerts::GuardAlerts(const Config& config, bool once, bool dry_run)
+    : config_{config}, round_{config.alerts, round_options(once)} {
+  if (dry_run) return;
+  std::vector<std::unique_ptr<AlertSink>> sinks = make_alert_sinks(config.alerts);
+  if (sinks.empty()) return;
+  AlertDeskOptions options;
+  options.source = process_name();
+  options.repeat_s = config.alerts.repeat_s;
+  options.stop_ms = last_try_ms;
+  desk_.emplace(std::move(sinks), std::move(options));
+}
+
+void GuardAlerts::tell(Store& store, InteractionStore& interactions, const GuardPass& pass) {
+  if (!desk_) return;
+  const TimeUs now_us = Registry::system_time();
+  for (Alert& alert : round_.of_pass(store, interactions, config_.tasks, pass, now_us)) desk_->raise(std::move(alert));
+  warn_of_sinks();
+}
+
+void GuardAlerts::warn_of_sinks() {
+  for (const SinkStatus& sink : desk_->status().sinks) {
+    const bool fails = !sink.last_error.empty();
+    if (fails == failing_.contains(sink.name)) continue;
+    if (fails)
+      failing_.insert(sink.name);
+    else
+      failing_.erase(sink.name);
+    warn("alerts to " + visible(sink.name) + (fails ? " fail: " + visible(sink.last_error) : " arrive again"));
+  }
+}
+
+void GuardAlerts::finish() noexcept {
+  if (!desk_) return;
+  try {
+    (void)desk_->flush(patience);
+    desk_->stop();
+    for (const SinkStatus& sink : desk_->status().sinks) {
+      const std::uint64_t lost = sink.failed + sink.dropped + sink.queued;
+      if (lost == 0) continue;
+      warn(std::to_string(lost) + (lost == 1 ? " alert" : " alerts") + " to " + visible(sink.name) +
+           (lost == 1 ? " was" : " were") + " not delivered" +
+           (sink.last_error.empty() ? "" : ", at last since: " + visible(sink.last_error)));
+    }
+  } catch (const std::exception&) {
+    // No memory for a warning.
+  }
+  desk_.reset();
+}
+
+}  // namespace canary::cli
