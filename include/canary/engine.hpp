@@ -311,6 +311,7 @@ inline void Engine::start_guard() {
   options.on_guard = options_.on_guard;
   options.on_alert = options_.on_alert;
   options.trouble = [this] { return trouble(); };
+  options.compared = [this] { return tripwire_.compared(); };
   options.after_act = [this] { (void)refresh(); };
   options.before_hurry = [this] { (void)flush(std::chrono::milliseconds{500}); };
   guard_ = std::make_unique<EngineGuard>(*store_, std::move(options));

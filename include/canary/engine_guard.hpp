@@ -16,6 +16,7 @@
 #include <mutex>
 #include <optional>
 #include <random>
+#include <set>
 #include <string>
 #include <thread>
 #include <utility>
@@ -50,8 +51,11 @@ struct EngineGuardOptions {
   /// Told of each alert; without it nothing is looked at for them.
   std::function<void(const Alert&)> on_alert = {};
   std::function<std::string()> trouble = {};  ///< with the store, as the rest of the engine sees it; empty: none
-  std::function<void()> after_act = {};       ///< so that the own router follows at once
-  std::function<void()> before_hurry = {};    ///< brings what was seen into the store
+  /// Names of the tasks that are worth a look at the store: a fleet of servers must not ask for a thousand tasks a second in
+  /// which nothing is compared.
+  std::function<std::set<std::string, std::less<>>()> compared = {};
+  std::function<void()> after_act = {};     ///< so that the own router follows at once
+  std::function<void()> before_hurry = {};  ///< brings what was seen into the store
 };
 
 /// Judges the tasks that have metrics. Calls may come from any thread.
@@ -193,6 +197,10 @@ inline GuardPass EngineGuard::judge_all() {
   {
     const std::lock_guard lock{mutex_};
     tasks = tasks_;
+  }
+  if (options_.compared) {
+    const std::set<std::string, std::less<>> compared = options_.compared();
+    std::erase_if(tasks, [&](const TaskConfig& each) { return !compared.contains(each.name); });
   }
   GuardPassOptions options;
   options.actor = actor_;

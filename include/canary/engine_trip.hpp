@@ -26,6 +26,7 @@
 #include <map>
 #include <mutex>
 #include <optional>
+#include <set>
 #include <string>
 #include <string_view>
 #include <thread>
@@ -77,6 +78,8 @@ class Tripwire {
   void look(const EpochOf& epoch_of, const Told& told, TimeUs now_us);
 
   [[nodiscard]] std::vector<Trip> trips() const;
+  /// Names of the tasks that have metrics, and a split in which versions are compared.
+  [[nodiscard]] std::set<std::string, std::less<>> compared() const;
 
  private:
   using Steady = std::chrono::steady_clock;
@@ -237,6 +240,14 @@ inline std::vector<Trip> Tripwire::trips() const {
   std::vector<Trip> all;
   for (const auto& [index, watched] : tasks_) all.insert(all.end(), watched.trips.begin(), watched.trips.end());
   return all;
+}
+
+inline std::set<std::string, std::less<>> Tripwire::compared() const {
+  const std::lock_guard lock{mutex_};
+  std::set<std::string, std::less<>> names;
+  for (const auto& [index, watched] : tasks_)
+    if (watched.on) names.insert(watched.name);
+  return names;
 }
 
 // --- looking ---------------------------------------------------------------------------------------------------------
