@@ -238,6 +238,7 @@ inline Engine::Engine(const Config& config, std::unique_ptr<Store> store, Engine
     start_guard();
     start_tripping();
   } catch (...) {  // no thread was to be had
+    if (guard_ != nullptr) guard_->stop();
     stop_following();
     throw;
   }
@@ -258,8 +259,8 @@ inline bool Engine::make_store() {
 }
 
 inline Engine::~Engine() {
-  tripper_.reset();  // it hurries the guard
-  guard_.reset();    // it publishes what it does
+  tripper_.reset();                       // it hurries the guard
+  if (guard_ != nullptr) guard_->stop();  // it publishes what it does
   stop_following();
   last_save_ = {};
   if (follower_ != nullptr) save_last_good();

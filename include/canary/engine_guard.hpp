@@ -65,8 +65,10 @@ class EngineGuard {
   EngineGuard(Store& store, EngineGuardOptions options) : store_{store}, options_{std::move(options)} {}
   EngineGuard(const EngineGuard&) = delete;
   EngineGuard& operator=(const EngineGuard&) = delete;
-  /// Waits for a pass that is under way.
-  ~EngineGuard();
+  ~EngineGuard() { stop(); }
+
+  /// Ends the thread, once a pass that is under way has ended.
+  void stop();
 
   /// Takes the tasks. The thread begins, where one may, with the first that has metrics and is to be judged, or at once
   /// where alerts are wanted.
@@ -117,7 +119,7 @@ class EngineGuard {
 
 // ---------------------------------------------------------------------------------------------------------------------
 
-inline EngineGuard::~EngineGuard() {
+inline void EngineGuard::stop() {
   {
     const std::lock_guard lock{mutex_};
     stopping_ = true;

@@ -94,7 +94,7 @@ TEST_CASE("guard run: a share by hand is taken back for harm, and never raised",
   const auto found = once(place).at(0).at("candidates").at(0).as_object();
   CHECK(text_of(found.at("action")) == "advance");
   CHECK_FALSE(found.at("acted").as_bool());
-  CHECK(has(text_of(found.at("happened")), "it has no rollout"));
+  CHECK(has(text_of(found.at("happened")), "no rollout of it is under way"));
   place.put(counts_of(9'000, 900, 1'000, 300).bytes());
   CHECK(once(place).at(0).at("candidates").at(0).at("acted").as_bool());
 }

@@ -6,6 +6,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include <catch2/catch_test_macros.hpp>
@@ -120,7 +121,7 @@ TEST_CASE("guard pass: a paused rollout, and a share by hand, are rolled back fo
     const GuardPass held = world.pass();
     REQUIRE(held.acts.size() == 1);
     CHECK_FALSE(held.acts[0].acted);
-    CHECK(has(held.acts[0].words, "not advanced: it has no rollout"));
+    CHECK(has(held.acts[0].words, "not advanced: no rollout of it is under way"));
     CHECK(world.row(1).weight_ppm == percent);
     world.put_harm();
     CHECK(world.pass().acts.at(0).acted);
@@ -195,7 +196,7 @@ TEST_CASE("guard pass: of several candidates each has its verdict acted on, harm
   CHECK(world.row(3).weight_ppm == 80 * percent);
 }
 
-TEST_CASE("guard pass: a step that the base cannot give is told, and the rollout waits", "[control][guard]") {
+TEST_CASE("guard pass: a step that the base cannot give is told, and pauses the rollout", "[control][guard]") {
   World world;
   world.registry.start_rollout("t", 1, {10 * percent, 90 * percent});  // 4
   world.registry.canary("t", 2, 40 * percent);
@@ -205,7 +206,93 @@ TEST_CASE("guard pass: a step that the base cannot give is told, and the rollout
   CHECK_FALSE(pass.acts[0].acted);
   CHECK_FALSE(pass.acts[0].conflict);
   CHECK(has(pass.acts[0].words, "this was refused: t@1 cannot get 90 %"));
-  CHECK(world.rollout(1)->state == RolloutState::running);
+  CHECK(world.rollout(1)->state == RolloutState::paused);
+  CHECK(has(world.rollout(1)->reason, "its next step was refused: t@1 cannot get 90 %"));
+  CHECK(world.last().actor == "guard@here");
+  const std::uint32_t revision = world.revision();
+  (void)world.pass();
+  CHECK(world.revision() == revision);  // said once
+}
+
+TEST_CASE("guard pass: a step that would leave the base nothing is not taken, and nothing finishes unproved",
+          "[control][guard]") {
+  World world;
+  world.registry.start_rollout("t", 1, {25 * percent, 50 * percent, 100 * percent});  // 4
+  world.registry.canary("t", 2, 50 * percent);
+  world.put(4, 4, counts_of(75'000, 7'500, 25'000, 2'500));
+  CHECK(has(world.pass().acts.at(0).words, "would leave the base of t@1, the default, nothing to be compared with"));
+  CHECK(world.row(1).weight_ppm == 25 * percent);
+  world.registry.canary("t", 1, 50 * percent);  // by hand it can be done
+  world.task.guard.steps_ppm = {10 * percent, 50 * percent};
+  for (const GuardAct& each : world.pass().acts) {
+    CHECK(each.look.verdict.action == Action::hold);
+    CHECK(each.look.verdict.reason.find("nothing to compare with") != std::string::npos);
+    CHECK_FALSE(each.acted);
+  }
+  CHECK(world.row(1).weight_ppm == 50 * percent);
+}
+
+TEST_CASE("guard pass: a candidate whose baseline is another begins a new life, and its rollout waits for a person",
+          "[control][guard]") {
+  World world;
+  world.registry.promote("t", 1, 90 * percent);
+  world.registry.start_rollout("t", 2, {10 * percent, 50 * percent, 100 * percent});
+  world.put_proof(90'000, 10'000);
+  world.registry.rollback_version("t", 1, {.actor = "ada"});  // the default takes its place
+  CHECK(world.row(2).weight_ppm == 10 * percent);
+  CHECK(world.rollout(2)->state == RolloutState::paused);
+  CHECK(has(world.rollout(2)->reason, "compared with another baseline since rollback by ada"));
+  const GuardPass pass = world.pass();
+  REQUIRE(pass.acts.size() == 1);
+  CHECK(pass.acts[0].look.since == world.revision());
+  CHECK(pass.acts[0].look.verdict.units == 0);
+  CHECK(pass.acts[0].look.verdict.action == Action::hold);
+}
+
+TEST_CASE("guard pass: of several candidates none is judged by what it did beside another baseline",
+          "[control][guard]") {
+  World world;
+  world.registry.promote("t", 1, 80 * percent);
+  world.registry.canary("t", 2, 10 * percent);  // 5
+  world.registry.canary("t", 3, 10 * percent);  // 6
+  world.put(5, 5, counts_of(80'000, 8'000, 10'000, 5'000));
+  world.registry.rollback_version("t", 1);
+  for (const GuardAct& each : world.pass().acts) {
+    CHECK(each.look.verdict.action == Action::hold);
+    CHECK(each.look.verdict.units == 0);
+  }
+}
+
+TEST_CASE("guard pass: a rollout's own last step is the last, whatever the task's steps are", "[control][guard]") {
+  World world;
+  world.task.guard.steps_ppm = {percent, 5 * percent, 25 * percent};
+  world.registry.start_rollout("t", 1, {25 * percent, 50 * percent, 100 * percent});
+  world.put_proof(75'000, 25'000);
+  const GuardPass pass = world.pass();
+  REQUIRE(pass.acts.size() == 1);
+  CHECK(pass.acts[0].look.verdict.action == Action::advance);
+  CHECK(world.row(1).weight_ppm == 50 * percent);
+}
+
+TEST_CASE("guard pass: a share that an older program gave is held in words, and a rollout begins its evidence",
+          "[control][guard]") {
+  World world;
+  world.registry.canary("t", 1, 10 * percent);
+  TaskContents old;
+  world.store.read_all([&](TaskContents&& each) { old = std::move(each); });
+  old.task.epoch.clear();  // what a store of schema 1 has after its migration
+  for (HistoryRow& row : old.history) row.epoch.clear();
+  bool given = false;
+  world.store.replace_all([&]() -> std::optional<TaskContents> {
+    if (std::exchange(given, true)) return {};
+    return old;
+  });
+  const GuardPass pass = world.pass();
+  REQUIRE(pass.acts.size() == 1);
+  CHECK(pass.acts[0].look.verdict.reason.find("no evidence is counted for it") != std::string::npos);
+  world.registry.start_rollout("t", 1, {10 * percent, 50 * percent});
+  world.put_proof(90'000, 10'000);
+  CHECK(world.pass().acts.at(0).acted);
 }
 
 TEST_CASE("guard pass: whoever comes second is told of a conflict", "[control][guard]") {
@@ -352,4 +439,8 @@ TEST_CASE("guard news: a candidate is told of at first, and when its verdict is 
   broken.faults.push_back({"t", StoreError{StoreErrc::unreachable, "away"}});
   CHECK(news.of(broken).empty());
   CHECK(news.of(pass).empty());  // nothing has changed meanwhile
+  GuardPass cut_short;
+  cut_short.left.push_back("t");
+  CHECK(news.of(cut_short).empty());
+  CHECK(news.of(pass).empty());
 }

@@ -187,6 +187,21 @@ TEST_CASE("engine guard: a pass on demand acts and is published when it returns"
   CHECK(engine->guard_now().acts.empty());
 }
 
+TEST_CASE("engine guard: a rollback whose answer was lost is told as done", "[engine]") {
+  World world;
+  world.options.guard = false;
+  const auto engine = world.engine();
+  world.put(400);
+  world.shared->lost_changes = 1;
+  const GuardPass pass = engine->guard_now();
+  CHECK(pass.faults.empty());
+  REQUIRE(pass.acts.size() == 1);
+  CHECK(pass.acts[0].acted);
+  CHECK(pass.acts[0].revision == world.shared->store.load("checks", {}).revision);
+  CHECK(world.weight() == 0);
+  CHECK(served_by(*engine, "checks@1") == 0);
+}
+
 TEST_CASE("engine guard: of many engines on one store one acts on a verdict", "[engine]") {
   World world;
   std::vector<std::unique_ptr<Engine>> engines;

@@ -30,6 +30,7 @@ class FragileStore final : public Store {
     std::atomic<int> histories = 0;       ///< answers about history
     std::atomic<int> lost_answers = 0;    ///< so many deliveries are committed, and end with an error all the same
     std::atomic<int> broken_commits = 0;  ///< so many are not, and do
+    std::atomic<int> lost_changes = 0;    ///< the same of so many changes of a task
     std::atomic<int> payloads = 0;        ///< texts that were delivered
   };
   explicit FragileStore(std::shared_ptr<Shared> shared) : shared_{std::move(shared)} {}
@@ -37,7 +38,11 @@ class FragileStore final : public Store {
   StoreInfo info() override { return up().info(); }
   std::vector<std::string> tasks() override { return up().tasks(); }
   TaskRecord load(std::string_view task, const VersionFilter& filter) override { return up().load(task, filter); }
-  CommitResult commit(const Commit& change) override { return up().commit(change); }
+  CommitResult commit(const Commit& change) override {
+    const CommitResult result = up().commit(change);
+    if (take_one(shared_->lost_changes)) fail(true);
+    return result;
+  }
   std::vector<HistoryRow> history(std::string_view task, const HistoryFilter& filter) override {
     std::vector<HistoryRow> rows = up().history(task, filter);
     ++shared_->histories;

@@ -113,6 +113,8 @@ class Judgement {
       if (share > 0 && share < 1) verdict_.units += arm.settled + arm.missing;
       compared_ = compared_ || (share > 0 && share < 1);
       now_ = share;
+      const Candidate* candidate = each.epoch.find(life_.candidate);
+      whole_ = candidate != nullptr && candidate->points == ring_points;
     }
     double weights = 0;
     for (const MetricConfig& each : config_.metrics) weights += each.weight;
@@ -145,7 +147,7 @@ class Judgement {
 
   bool one_sided() {
     if (compared_) return false;
-    if (step_.last && now_ == 1) return at_the_end();
+    if (step_.last && whole_) return at_the_end();
     return hold(life_.epochs.empty() ? "the candidate has had no traffic yet: give it a share"
                                      : "only one of the two arms has had traffic: there is nothing to compare with");
   }
@@ -176,6 +178,10 @@ class Judgement {
 
   bool at_the_end() {
     if (now_ < 1) return false;
+    if (!whole_)
+      return hold(
+          "the baseline has no traffic left, others have the rest: there is nothing to compare with; give the "
+          "baseline a share");
     if (!step_.last) return hold("the candidate serves all of the traffic: there is nothing to compare with");
     return settle(Action::finish, "the candidate serves all of the traffic and the last step is reached");
   }
@@ -235,7 +241,8 @@ class Judgement {
   Tally assignments_;
   Tally outcomes_;
   bool compared_ = false;  // both arms had traffic at some time
-  double now_ = 0;         // share in the last epoch
+  double now_ = 0;         // share in the last epoch, of the two arms
+  bool whole_ = false;     // in which the candidate had the whole ring
 };
 
 }  // namespace canary::detail

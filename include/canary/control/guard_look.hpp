@@ -73,6 +73,9 @@ namespace detail {
 /// What a program that knows no epochs has done to the split since; empty if nothing.
 [[nodiscard]] inline std::string changed_since(const Epoch& epoch, const Candidate& candidate,
                                                const Partition& partition) {
+  if (candidate.since == 0)
+    return "no evidence is counted for it: a program that keeps none gave it its share; give it 0 %, then its share "
+           "once more";
   std::uint64_t candidate_points = 0;
   std::uint64_t baseline_points = 0;
   for (const OwnerShare& share : partition.shares()) {
@@ -154,13 +157,16 @@ inline std::vector<LifeEpoch> life_epochs(InteractionStore& interactions, std::s
 inline std::vector<GuardLook> guard_look(Store& store, InteractionStore& interactions, const TaskConfig& task,
                                          TimeUs now_us, bool display) {
   const TaskRecord record = store.load(task.name, {});
-  if (record.epoch.empty()) return {};
-  const Epoch now = detail::stored_epoch(task.name, record.revision, record.epoch);
+  Epoch now;
+  if (!record.epoch.empty()) now = detail::stored_epoch(task.name, record.revision, record.epoch);
   std::vector<std::pair<Candidate, std::uint32_t>> in_flight;  // with the weight
-  for (const Candidate& each : now.candidates)
-    for (const ModelVersion& row : record.versions)
-      if (row.number == each.number && row.status == Status::candidate && row.weight_ppm != 0)
-        in_flight.emplace_back(each, row.weight_ppm);
+  for (const ModelVersion& row : record.versions) {
+    if (row.status != Status::candidate || row.weight_ppm == 0) continue;
+    const Candidate* found = now.find(row.number);
+    in_flight.emplace_back(found != nullptr ? *found : Candidate{row.number, 0, 0}, row.weight_ppm);
+  }
+  std::sort(in_flight.begin(), in_flight.end(),
+            [](const auto& a, const auto& b) { return a.first.number < b.first.number; });
   const std::vector<Rollout> rollouts = parse_rollouts(record.rollouts).value_or(std::vector<Rollout>{});
   std::vector<GuardLook> looks;
   for (const auto& [candidate, weight_ppm] : in_flight) {
@@ -171,15 +177,23 @@ inline std::vector<GuardLook> guard_look(Store& store, InteractionStore& interac
                    .revision = record.revision,
                    .step = step_at(task.guard, weight_ppm),
                    .verdict = {}};
-    if (const Rollout* found = find_rollout(rollouts, candidate.number)) look.rollout = *found;
-    const std::vector<HistoryRow> history = store.history(task.name, {.from = candidate.since, .to = record.revision});
-    const std::vector<LifeEpoch> epochs = life_epochs(interactions, task.name, candidate, history);
+    if (const Rollout* found = find_rollout(rollouts, candidate.number)) {
+      look.rollout = *found;
+      if (is_live(found->state)) look.step.last = found->last();
+    }
+    std::vector<HistoryRow> history;
+    std::vector<LifeEpoch> epochs;
+    if (candidate.since != 0) {
+      history = store.history(task.name, {.from = candidate.since, .to = record.revision});
+      epochs = life_epochs(interactions, task.name, candidate, history);
+    }
     look.step.candidates = in_flight.size();
     look.step.display = display;
     const TimeUs age_us = now_us - detail::step_began_us(history, epochs, candidate.number);
     look.step.age_s = age_us > 0 ? static_cast<std::uint64_t>(age_us / 1'000'000) : 0;  // another machine's clock
     std::string held = detail::changed_since(now, candidate, record.partition);
     if (held.empty()) held = detail::began_together(task.name, epochs, candidate);
+    std::erase_if(epochs, [&](const LifeEpoch& each) { return each.epoch.baseline != now.baseline; });
     if (held.empty())
       look.verdict = judge(task.guard, {candidate.number, epochs, {}}, look.step);
     else

@@ -1,6 +1,7 @@
 // guard_news.hpp: what is new in one pass of the guard beside the one before. Layer control.
 #pragma once
 
+#include <algorithm>
 #include <cmath>
 #include <cstdint>
 #include <map>
@@ -45,9 +46,12 @@ inline std::vector<const GuardAct*> GuardNews::of(const GuardPass& pass) {
     if (each.acted || each.conflict || before == told_.end() || before->second != told) news.push_back(&each);
     now.insert_or_assign(place, std::move(told));
   }
-  for (const GuardFault& fault : pass.faults)  // not judged this time: what was told of it stands
-    for (const auto& [place, told] : told_)
-      if (place.first == fault.task) now.emplace(place, told);
+  const auto unjudged = [&](const std::string& task) {
+    return std::find(pass.left.begin(), pass.left.end(), task) != pass.left.end() ||
+           std::any_of(pass.faults.begin(), pass.faults.end(), [&](const auto& each) { return each.task == task; });
+  };
+  for (const auto& [place, told] : told_)  // of what was not judged this time, what was told stands
+    if (unjudged(place.first)) now.emplace(place, told);
   told_ = std::move(now);
   return news;
 }

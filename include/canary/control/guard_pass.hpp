@@ -54,6 +54,7 @@ struct GuardFault {
 struct GuardPass {
   std::vector<GuardAct> acts;      ///< every candidate that was judged, by task as configured and number
   std::vector<GuardFault> faults;  ///< one for each task at most
+  std::vector<std::string> left;   ///< tasks that were not looked at, since two before them could not reach the store
 };
 
 /// Judges the candidates of these tasks, and acts.
@@ -124,7 +125,7 @@ class GuardRound {
     GuardAct made{.task = task_.name, .look = std::move(look), .words = {}};
     if (made.look.verdict.action == Action::hold) return made;
     if (!made.look.rollout || !is_live(made.look.rollout->state))
-      made.words = "not advanced: it has no rollout, so its share is a person's to raise";
+      made.words = "not advanced: no rollout of it is under way, so its share is a person's to raise";
     else
       made.words = "not advanced: its rollout is paused, " + made.look.rollout->reason;
     return made;
@@ -151,8 +152,38 @@ class GuardRound {
       made.words = made.conflict ? "somebody else was first: " : "this was refused: ";
       made.words += error.what();
       if (!made.conflict && !error.hint.empty()) made.words += "; " + error.hint;
+      if (!made.conflict && found.verdict.action != Action::rollback) pause(made, error);
+    } catch (const StoreError& error) {
+      if (!error.unknown || !is_done(found, change)) throw;
+      made.acted = true;
+      made.revision = found.revision + 1;
+      made.words = "done, though the store's answer was lost";
     }
     return made;
+  }
+
+  /// After a commit of unknown outcome: somebody must be told of it if it was done.
+  [[nodiscard]] bool is_done(const GuardLook& look, const ChangeOptions& change) {
+    const std::vector<HistoryRow> rows =
+        store_.history(task_.name, {.from = look.revision + 1, .to = look.revision + 1});
+    return rows.size() == 1 && rows[0].number == look.number && rows[0].actor == change.actor &&
+           rows[0].evidence == change.evidence;
+  }
+
+  /// A step that cannot be taken: the rollout says so, instead of running for ever.
+  void pause(GuardAct& made, const RegistryError& refused) {
+    if (options_.dry_run) return;
+    try {
+      const Change done = registry_.pause_rollout(
+          task_.name, made.look.number,
+          {.actor = options_.actor,
+           .note = guard_note(std::string{"its next step was refused: "} + refused.what(), options_.note),
+           .expected_revision = made.look.revision});
+      made.revision = done.row.revision;
+      made.words += "; its rollout is paused";
+    } catch (const RegistryError& error) {
+      made.conflict = error.code == RegistryErrc::conflict;
+    }
   }
 
   [[nodiscard]] std::string words_of(const GuardLook& look, const Change& done) const {
@@ -179,13 +210,16 @@ inline GuardPass guard_pass(Store& store, InteractionStore& interactions, std::s
   GuardPass pass;
   int unreachable = 0;
   for (const TaskConfig& task : tasks) {
+    if (unreachable == 2) {  // each more would wait as long
+      pass.left.push_back(task.name);
+      continue;
+    }
     try {
       detail::GuardRound{store, interactions, task, options}.run(pass.acts);
       unreachable = 0;
     } catch (const StoreError& error) {
       pass.faults.push_back({task.name, error});
       unreachable = error.code == StoreErrc::unreachable || error.code == StoreErrc::denied ? unreachable + 1 : 0;
-      if (unreachable == 2) break;  // each more would wait as long
     }
   }
   return pass;

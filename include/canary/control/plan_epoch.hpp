@@ -17,8 +17,13 @@ namespace canary {
 /// True if the change gives anybody another share.
 [[nodiscard]] bool changes_weights(const TaskRecord& before, const Commit& planned) noexcept;
 
+/// True if the change begins a rollout of a version whose share no epoch knows: a program that keeps none gave it.
+[[nodiscard]] bool begins_unwatched(const TaskRecord& before, const Commit& planned);
+
 /// Who is compared after the change, and since when. A candidate's life goes on while it has a share; from 0 % a new one
-/// begins. The frozen figures are not filled in.
+/// begins, and when it is compared with another baseline. Of several candidates the lives go on then: evidence is kept by the
+/// revision that a life began with, so it must be one's own; of what was counted before they use nothing (guard_look.hpp).
+/// The frozen figures are not filled in.
 [[nodiscard]] Epoch plan_epoch(const TaskRecord& before, const Commit& planned);
 
 /// What a version did on all servers from a time on.
@@ -32,6 +37,12 @@ inline bool changes_weights(const TaskRecord& before, const Commit& planned) noe
   const auto now = planned.row.partition.shares();
   const auto same = [](const OwnerShare& a, const OwnerShare& b) { return a.owner == b.owner && a.points == b.points; };
   return planned.row.points_moved != 0 || !std::equal(old.begin(), old.end(), now.begin(), now.end(), same);
+}
+
+inline bool begins_unwatched(const TaskRecord& before, const Commit& planned) {
+  if (planned.row.action != "rollout start" && planned.row.action != "rollout resume") return false;
+  const std::optional<Epoch> last = parse_epoch(before.epoch);
+  return !last || last->find(planned.row.number) == nullptr;
 }
 
 inline Epoch plan_epoch(const TaskRecord& before, const Commit& planned) {
@@ -49,12 +60,13 @@ inline Epoch plan_epoch(const TaskRecord& before, const Commit& planned) {
   Epoch epoch = who_is_compared(serving, planned.row.partition);
   epoch.revision = planned.row.revision;
   const std::optional<Epoch> last = parse_epoch(before.epoch);
+  const bool anew = last && last->baseline != epoch.baseline && epoch.candidates.size() == 1;
   for (Candidate& each : epoch.candidates) {
     each.since = epoch.revision;
     const Candidate* had = last ? last->find(each.number) : nullptr;
     // The points tell whether a program that knows no epochs changed the weights since.
     for (const OwnerShare& share : before.partition.shares())
-      if (had != nullptr && share.owner == each.number && share.points == had->points) each.since = had->since;
+      if (had != nullptr && !anew && share.owner == each.number && share.points == had->points) each.since = had->since;
   }
   return epoch;
 }

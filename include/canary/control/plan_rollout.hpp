@@ -11,6 +11,7 @@
 #include <utility>
 #include <vector>
 
+#include "canary/control/epoch.hpp"
 #include "canary/control/plan.hpp"
 #include "canary/control/rollout.hpp"
 #include "canary/control/store.hpp"
@@ -21,8 +22,8 @@ namespace canary {
 [[nodiscard]] Commit plan_start_rollout(const TaskRecord& task, std::uint32_t number,
                                         const std::vector<std::uint32_t>& steps_ppm, const Author& author);
 [[nodiscard]] Commit plan_pause_rollout(const TaskRecord& task, std::uint32_t number, const Author& author);
-/// Goes on from the largest step that is not above the share that the version has, or from the first: what somebody took
-/// from it meanwhile is not given back unproved.
+/// Goes on from the largest step below 100 % that is not above the share that the version has, or from the first: what
+/// somebody took from it, or gave it, meanwhile is not kept unproved.
 [[nodiscard]] Commit plan_resume_rollout(const TaskRecord& task, std::uint32_t number, const Author& author);
 /// To the next step; behind the last one it is finished.
 [[nodiscard]] Commit plan_advance_rollout(const TaskRecord& task, std::uint32_t number, const Author& author);
@@ -31,7 +32,7 @@ namespace canary {
 /// The guard's: a CANDIDATE to 0 % and DEPRECATED, whether it has a rollout or not.
 [[nodiscard]] Commit plan_rollback_candidate(const TaskRecord& task, std::uint32_t number, const Author& author);
 
-/// Writes into a planned change what it does to the task's other rollouts. Part of every change.
+/// Writes into a planned change what it does to the task's other rollouts. Part of every change, once its epoch is in it.
 void settle_rollouts(const TaskRecord& before, Commit& planned);
 
 /// Rollouts of a task.
@@ -101,6 +102,12 @@ inline void check_rampable(const TaskRecord& task, const ModelVersion& row) {
   const std::uint32_t ppm = rollout.steps_ppm[rollout.step];
   Commit planned = ppm == total_ppm ? plan_promote(task, rollout.number, ppm, author)
                                     : plan_canary(task, rollout.number, ppm, author);
+  const std::uint32_t base = base_of(task, rollout.number);
+  if (ppm != total_ppm && Draft::weight_in(planned.row.partition, base) == 0)
+    throw RegistryError{RegistryErrc::invalid,
+                        "the step of " + percent_text(ppm) + " % would leave the base of " +
+                            named(task, rollout.number) + ", " + named(task, base) + ", nothing to be compared with",
+                        "take back another candidate's share, or begin a rollout with smaller steps"};
   planned.row.action = action;
   return planned;
 }
@@ -121,6 +128,13 @@ inline void give_back(const TaskRecord& task, std::uint32_t number, const Author
   for (const ModelVersion& row : before.versions)
     if (row.number == number) return row.status;
   return {};
+}
+
+/// True if a candidate is compared with another version after the change.
+[[nodiscard]] inline bool changes_baseline(const TaskRecord& before, const Commit& planned, std::uint32_t number) {
+  const std::optional<Epoch> was = parse_epoch(before.epoch);
+  const std::optional<Epoch> now = parse_epoch(planned.row.epoch);
+  return was && now && now->find(number) != nullptr && was->baseline != now->baseline;
 }
 
 /// What a change does to a rollout that it did not mean; nothing when that goes on as before.
@@ -144,6 +158,9 @@ inline void give_back(const TaskRecord& task, std::uint32_t number, const Author
   } else if (had != has && rollout.state == RolloutState::running) {
     move = RolloutMove::pause;
     why = "its share was changed from " + percent_text(had) + " to " + percent_text(has) + " %: " + by;
+  } else if (rollout.state == RolloutState::running && changes_baseline(before, planned, rollout.number)) {
+    move = RolloutMove::pause;
+    why = "it is compared with another baseline since " + by;
   }
   if (!move) return {};
   Rollout made = rollout;
@@ -204,12 +221,12 @@ inline Commit plan_resume_rollout(const TaskRecord& task, std::uint32_t number, 
   Rollout made = detail::moved_rollout(task, rollouts, number, RolloutMove::resume, "resumed");
   detail::check_rampable(task, version_of(task, number));
   const std::uint32_t has_ppm = version_of(task, number).weight_ppm;
-  while (made.step != 0 && made.steps_ppm[made.step] > has_ppm) --made.step;
-  while (!made.last() && made.steps_ppm[made.step + 1] <= has_ppm) ++made.step;
+  while (made.step != 0 && (made.steps_ppm[made.step] > has_ppm || made.steps_ppm[made.step] == total_ppm)) --made.step;
+  const auto reached = [&](std::uint32_t ppm) { return ppm <= has_ppm && ppm != total_ppm; };
+  while (!made.last() && reached(made.steps_ppm[made.step + 1])) ++made.step;
   made.since_us = author.at_us;
   made.reason = detail::rollout_words("resumed", author);
   Commit planned = detail::plan_step_share(task, made, "rollout resume", author);
-  if (made.steps_ppm[made.step] == total_ppm) made.state = RolloutState::finished;
   detail::write_rollout(planned, std::move(rollouts), std::move(made));
   return planned;
 }

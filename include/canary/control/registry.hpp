@@ -213,8 +213,8 @@ inline void Registry::open_epoch(const TaskRecord& before, Commit& planned, cons
 
 inline std::optional<Change> Registry::commit(TaskRecord before, Commit planned, const ChangeOptions& options,
                                               std::uint32_t number) {
+  if (changes_weights(before, planned) || begins_unwatched(before, planned)) open_epoch(before, planned, options);
   settle_rollouts(before, planned);
-  if (changes_weights(before, planned)) open_epoch(before, planned, options);
   if (!options.dry_run && store_.commit(planned) == CommitResult::conflict) return {};
   Change done{std::move(before), planned.row, {}};
   for (const ModelVersion& old : done.before.versions)

@@ -148,14 +148,17 @@ inline const Rollout* find_rollout(const std::vector<Rollout>& rollouts, std::ui
 }
 
 inline void put_rollout(std::vector<Rollout>& rollouts, Rollout rollout) {
-  std::erase_if(rollouts, [&](const Rollout& each) { return each.number == rollout.number; });
+  const std::uint32_t put = rollout.number;
+  std::erase_if(rollouts, [&](const Rollout& each) { return each.number == put; });
   const auto by_number = [](const Rollout& each, std::uint32_t number) { return each.number < number; };
   rollouts.insert(std::lower_bound(rollouts.begin(), rollouts.end(), rollout.number, by_number), std::move(rollout));
   const auto ended = [](const Rollout& each) { return !is_live(each.state); };
   while (static_cast<std::size_t>(std::count_if(rollouts.begin(), rollouts.end(), ended)) > most_ended_rollouts) {
-    auto oldest = std::find_if(rollouts.begin(), rollouts.end(), ended);
+    // The clock may have gone back: what was just put stays.
+    const auto may_go = [&](const Rollout& each) { return ended(each) && each.number != put; };
+    auto oldest = std::find_if(rollouts.begin(), rollouts.end(), may_go);
     for (auto at = oldest; at != rollouts.end(); ++at)
-      if (ended(*at) && at->since_us < oldest->since_us) oldest = at;
+      if (may_go(*at) && at->since_us < oldest->since_us) oldest = at;
     rollouts.erase(oldest);
   }
 }

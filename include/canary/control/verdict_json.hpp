@@ -14,6 +14,7 @@
 
 #include "canary/control/config.hpp"
 #include "canary/control/guard_look.hpp"
+#include "canary/control/rollout.hpp"
 #include "canary/control/stored_text.hpp"
 #include "canary/control/utf8.hpp"
 #include "canary/control/verdict.hpp"
@@ -128,7 +129,7 @@ inline std::string verdict_json(const GuardLook& look, std::size_t most_bytes) {
   {
     detail::JsonText object{text, '{', '}'};
     object.member("action", to_text(verdict.action));
-    object.member("reason", verdict.reason);
+    object.member("reason", detail::rollout_reason(verdict.reason));  // a name in it may have any length
     object.member("baseline", look.baseline_id);
     object.member("weight_ppm", look.weight_ppm);
     object.member("since", look.since);
