@@ -153,10 +153,12 @@ TEST_CASE("guard run alerts: a receiver that fails once gets it all the same", "
   CHECK(answer.err.find("not delivered") == std::string::npos);
 }
 
-TEST_CASE("guard run alerts: a sink that cannot be made is told before anything is judged", "[cli][guard][alert][bad]") {
+TEST_CASE("guard run alerts: a sink that cannot be made is told before anything is judged",
+          "[cli][guard][alert][bad]") {
   const auto check = [](const std::string& alerts, std::string_view words) {
     const HarmedPlace place{alerts};
-    for (const std::vector<std::string>& arguments : {std::vector<std::string>{"guard", "run", "--once"}, {"guard", "run"}})
+    for (const std::vector<std::string>& arguments :
+         {std::vector<std::string>{"guard", "run", "--once"}, {"guard", "run"}})
       CHECK(has(place.refused(5, arguments), words));
     CHECK(place.shares().at("checks@1") == 100'000);
     CHECK(place.run({"guard", "run", "--once", "--dry-run"}).exit == 0);  // it tells nobody
@@ -197,7 +199,8 @@ TEST_CASE("guard run alerts: one task that cannot be judged keeps nothing from b
   CHECK(text_of(all[0].at("kind")) == "shutdown_near");
 }
 
-TEST_CASE("guard run alerts: a guard that runs tells when it acts, and ends when it is told to", "[cli][guard][alert]") {
+TEST_CASE("guard run alerts: a guard that runs tells when it acts, and ends when it is told to",
+          "[cli][guard][alert]") {
   const HarmedPlace place{"command = ['keeps', 'told']\nlog = false\n"};
   const Answer answer = place.shell(until_kept(":"));
   const auto lines = lines_of(answer.out);
