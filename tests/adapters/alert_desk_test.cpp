@@ -246,6 +246,21 @@ TEST_CASE("alert desk: at its end a sink that hangs is cancelled", "[adapters][a
   CHECK(script.seen(1).size() == 1);
 }
 
+TEST_CASE("alert desk: once it has stopped its status says what was not delivered", "[adapters][alert]") {
+  Script script;
+  script.hold();
+  AlertDeskOptions options = quick();
+  options.stop_ms = 20;
+  AlertDesk desk{list(scripted("one", script)), options};
+  for (const char* name : {"a", "b", "c"}) desk.raise(named(name));
+  (void)script.seen(1);
+  desk.stop();
+  CHECK(desk.status().sinks[0].queued == 0);
+  CHECK(desk.status().sinks[0].failed == 3);
+  desk.stop();  // again, as its end does
+  CHECK(script.seen(1).size() == 1);
+}
+
 TEST_CASE("alert desk: many threads raise, and every alert arrives", "[adapters][alert]") {
   Script script;
   AlertDeskOptions options = quick();

@@ -3,6 +3,7 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <cstdio>
 #include <exception>
 #include <utility>
 #include <vector>
@@ -77,8 +78,8 @@ void GuardAlerts::finish() noexcept {
            (lost == 1 ? " was" : " were") + " not delivered" +
            (sink.last_error.empty() ? "" : ", at last since: " + visible(sink.last_error)));
     }
-  } catch (const std::exception&) {
-    // No memory for a warning.
+  } catch (const std::exception&) {  // no memory for a better one
+    std::fputs("warning: it is not known whether every alert was delivered\n", stderr);
   }
   desk_.reset();
 }
