@@ -361,6 +361,23 @@ TEST_CASE("alert round: what stood for a task is over when that leaves the confi
   CHECK(world.tell({}, minute).empty());
 }
 
+TEST_CASE("alert round: trouble with a task is over when that leaves the configuration", "[control][alert]") {
+  World world;
+  Broken store{world.store};
+  store.broken = "t";
+  const auto tell = [&](TimeUs later_us) {
+    world.now += later_us;
+    return world.round.of_pass(store, *store.interactions(), world.tasks, {}, world.now);
+  };
+  CHECK(tell(second).empty());
+  CHECK(tell(31 * second).size() == 1);
+  world.tasks.erase(world.tasks.begin());
+  CHECK(tell(second).empty());
+  const std::vector<Alert> over = tell(minute);
+  REQUIRE(over.size() == 1);
+  CHECK(over[0].resolved);
+}
+
 TEST_CASE("alert round: a clock that is set back holds up no look", "[control][alert]") {
   World world;
   CHECK(world.tell().empty());
