@@ -622,7 +622,7 @@ TEST_CASE("spool: one of another format, byte order or size is left alone, and t
     write(directory / id / file, whole);
   };
   for (const Case& each :
-       {Case{"spool", 0, 'C', "no spool"}, Case{"spool", 8, 2, "format 2"}, Case{"spool", 12, 1, "another machine"},
+       {Case{"spool", 0, 'C', "no spool"}, Case{"spool", 8, 3, "format 3"}, Case{"spool", 12, 1, "another machine"},
         Case{"spool", 19, 0x7F, "damaged"}, Case{"lane-1", 7, 'x', "no lane"}, Case{"lane-1", 8, 9, "format 9"},
         Case{"lane-1", 12, 1, "another machine"}, Case{"lane-1", 16, 32, "another machine"},
         Case{"lane-1", 20, 2, "damaged"}, Case{"lane-1", 33, 1, "size"}}) {

@@ -6,6 +6,11 @@
 #ifndef XXH_INLINE_ALL
 #define XXH_INLINE_ALL  // inlined with a constant length, an 8-byte key costs a few instructions; and nothing to link
 #endif
+#ifndef XXH_FORCE_MEMORY_ACCESS
+// By memcpy. For g++ it would read through a pointer to another type, and once that is inlined beside whoever wrote the key,
+// the write may be left out: an 8-byte number on aarch64 hashed as what the stack held.
+#define XXH_FORCE_MEMORY_ACCESS 0
+#endif
 #include <xxhash.h>
 
 #include <bit>
