@@ -143,6 +143,7 @@ TEST_CASE("fork: children of a process whose threads record and end work, and it
 #if defined(CANARY_TSAN) || defined(CANARY_ASAN)
   SKIP("a sanitizer's own locks may be held by a thread that ends while this one forks");
 #endif
+  if (!full_speed) SKIP("so may an emulator's");
   using Atomics = Apart<23>;
   std::vector<std::unique_ptr<SharedRing<Atomics>>> rings;
   Recording<Atomics> r{0};
