@@ -215,6 +215,7 @@ int main() {
   canary::Config config;
   config.store.url = "sqlite:" + (folder.path / "canary.db").string();
   config.store.state = (folder.path / "canary.state").string();
+  config.recorder.spool = (folder.path / "spool").string();
   canary::TaskConfig settings;
   settings.name = task_name;
   settings.default_model = models[0];
