@@ -15,13 +15,12 @@
 #include <utility>
 #include <vector>
 
+#include "canary/control/job.hpp"
 #include "canary/control/lifecycle.hpp"
+#include "canary/control/time_us.hpp"
 #include "canary/core/partition.hpp"
 
 namespace canary {
-
-/// Microseconds since 1970-01-01T00:00:00Z.
-using TimeUs = std::int64_t;
 
 /// What a version was made from; whatever is not known is empty.
 struct Lineage {
