@@ -40,12 +40,27 @@ struct RecorderConfig {
   friend bool operator==(const RecorderConfig&, const RecorderConfig&) = default;
 };
 
+/// What a provider takes for training a model.
+struct ModelPrice {
+  std::string model;
+  double usd_per_million_tokens = 0;
+  friend bool operator==(const ModelPrice&, const ModelPrice&) = default;
+};
+
 /// What fine-tune jobs start with; see apply_environment().
 struct FineTuneConfig {
   std::string provider = "openai";  ///< name of a [provider.NAME] table
   std::string base_model;           ///< no model name is built in
   std::string prompt_version;
-  double cost_max_usd = 50.0;  ///< a job that is estimated to cost more is not started
+  double cost_max_usd = 50.0;      ///< a job that is estimated to cost more is not started
+  std::vector<ModelPrice> prices;  ///< in the order of the file; no price is built in
+
+  /// The price of a model; null where there is none.
+  [[nodiscard]] const ModelPrice* find_price(std::string_view model) const noexcept {
+    for (const ModelPrice& price : prices)
+      if (price.model == model) return &price;
+    return nullptr;
+  }
   friend bool operator==(const FineTuneConfig&, const FineTuneConfig&) = default;
 };
 
@@ -55,8 +70,10 @@ enum class ProviderKind : std::uint8_t { openai, azure, together, command };
 struct ProviderConfig {
   std::string name;
   ProviderKind kind = ProviderKind::openai;
-  std::string base_url;     ///< empty: the kind's own
-  std::string api_key_env;  ///< empty: no key is sent
+  std::string base_url;              ///< empty: the kind's own
+  std::string api_key_env;           ///< empty: no key is sent
+  std::vector<std::string> command;  ///< kind command: a program and its arguments, without a shell
+  std::string folder;                ///< kind command: where its jobs keep their files
   friend bool operator==(const ProviderConfig&, const ProviderConfig&) = default;
 };
 
@@ -152,6 +169,11 @@ struct Config {
   std::vector<ProviderConfig> providers;  ///< in the order of the file
   std::vector<TaskConfig> tasks;          ///< in the order of the file
 
+  [[nodiscard]] const ProviderConfig* find_provider(std::string_view name) const noexcept {
+    for (const ProviderConfig& provider : providers)
+      if (provider.name == name) return &provider;
+    return nullptr;
+  }
   [[nodiscard]] const TaskConfig* find_task(std::string_view name) const noexcept {
     for (const TaskConfig& task : tasks)
       if (task.name == name) return &task;
