@@ -21,6 +21,7 @@ PARTS = {  # of one adapter: headers, and how the names of those begin that may 
         "postgres": ("answer", "connection", "copy", "days", "delivery", "follower", "interactions", "recorded", "retention",
                      "rows", "schema", "session", "units", "url"),
         "sqlite": ("connection", "delivery", "file", "interactions", "recorded", "rows", "schema", "session"),
+        "http": ("parts",),
         "spool": ("file",),
         "toml": ("alerts", "reader", "sections", "tasks", "values"),
     }.items()

@@ -39,11 +39,13 @@ struct HttpReply {
     reset,     ///< the connection is reset once the request is there
     truncate,  ///< half of the body, then the end
     hold,      ///< no answer until release(), or until the client has gone
+    halve,     ///< half of the body, and the rest after release()
   };
   int status = 200;
   std::string headers = {};  ///< lines with their ends
   std::string body = "ok";
   How how = How::answer;
+  bool keep = false;  ///< the connection, for another request
 };
 
 class HttpServer {
@@ -104,11 +106,13 @@ class HttpServer {
     for (std::thread& each : connections) each.join();
   }
 
-  /// One request for each connection.
+  /// One request for each connection, or more where replies say so.
   void serve(int client) {
-    HttpSeen request;
-    if (read(client, request)) {
-      HttpReply reply;
+    HttpReply reply;
+    do {
+      HttpSeen request;
+      if (!read(client, request)) break;
+      reply = {};
       {
         const std::lock_guard lock{mutex_};
         seen_.push_back(std::move(request));
@@ -119,7 +123,7 @@ class HttpServer {
       }
       came_.notify_all();
       write(client, reply);
-    }
+    } while (reply.keep);
     ::close(client);
   }
 
@@ -169,11 +173,18 @@ class HttpServer {
       (void)::setsockopt(client, SOL_SOCKET, SO_LINGER, &now, sizeof now);
       return;
     }
-    std::string out = "HTTP/1.1 " + std::to_string(reply.status) +
-                      " Said\r\nConnection: close\r\nContent-Length: " + std::to_string(reply.body.size()) + "\r\n" +
-                      reply.headers + "\r\n" + reply.body;
-    if (reply.how == How::truncate) out.resize(out.size() - reply.body.size() / 2);
-    std::string_view left = out;
+    std::string out =
+        "HTTP/1.1 " + std::to_string(reply.status) + " Said\r\n" + (reply.keep ? "" : "Connection: close\r\n") +
+        "Content-Length: " + std::to_string(reply.body.size()) + "\r\n" + reply.headers + "\r\n" + reply.body;
+    const std::size_t half = out.size() - reply.body.size() / 2;
+    if (reply.how == How::truncate) out.resize(half);
+    if (reply.how != How::halve) return put(client, out);
+    put(client, std::string_view{out}.substr(0, half));
+    while (!stop_ && !released_ && !readable(client, 10)) continue;
+    put(client, std::string_view{out}.substr(half));
+  }
+
+  static void put(int client, std::string_view left) {
     while (!left.empty()) {
       const ssize_t put = ::send(client, left.data(), left.size(), MSG_NOSIGNAL);
       if (put <= 0) return;

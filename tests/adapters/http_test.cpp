@@ -1,9 +1,14 @@
 // One request, one answer or one error of a kind; against a server that behaves as badly as servers do.
+#include <sys/stat.h>
+
 #include <chrono>
 #include <cstdint>
 #include <cstdlib>
+#include <filesystem>
 #include <optional>
+#include <stdexcept>
 #include <string>
+#include <string_view>
 #include <thread>
 #include <utility>
 #include <vector>
@@ -13,6 +18,7 @@
 #include "canary/adapters/http.hpp"
 #include "canary/adapters/http_retry.hpp"
 #include "http_server.hpp"
+#include "temporary_folder.hpp"
 #include "tls_server.hpp"
 
 using namespace canary;
@@ -184,6 +190,157 @@ TEST_CASE("http: cancel ends what is under way, and all that comes later", "[ada
   CHECK(server.seen().size() == 1);
 }
 
+TEST_CASE("http: a body is given away piece by piece as it comes", "[adapters][http]") {
+  HttpServer server;
+  HttpClient client;
+  const std::string body = "data: one\n\n" + std::string(3'000'000, 'x') + "data: two\n\n";
+  server.answer({{.body = body, .how = HttpReply::How::halve}});
+  std::string got;
+  const HttpResponse answer =
+      client.send({.url = server.url(), .body_bytes = 10, .on_body = [&](std::string_view piece) {
+                     got += piece;
+                     server.release();  // the rest is not sent before
+                     return true;
+                   }});
+  CHECK(answer.status == 200);
+  CHECK(answer.body.empty());
+  CHECK(got == body);
+}
+
+TEST_CASE("http: who reads an answer may end it, or throw", "[adapters][http]") {
+  HttpServer server;
+  HttpClient client;
+  const HttpReply endless{.body = std::string(1'000, 'x'), .how = HttpReply::How::halve};
+  server.answer({endless, endless});
+  CHECK(error_of(client, {.url = server.url(), .on_body = [](std::string_view) { return false; }}).code ==
+        HttpErrc::cancelled);
+  const auto throws = [](std::string_view) -> bool { throw std::out_of_range{"enough"}; };
+  CHECK_THROWS_AS(client.send({.url = server.url(), .on_body = throws}), std::out_of_range);
+  CHECK(client.send({.url = server.url()}).status == 200);  // the client is sound
+}
+
+TEST_CASE("http: the body of a refusal is gathered, whoever takes the others", "[adapters][http]") {
+  HttpServer server;
+  HttpClient client;
+  for (const int status : {302, 400, 429, 500}) {
+    server.answer({{status, "", "words"}});
+    const HttpResponse answer = client.send(
+        {.url = server.url(), .on_body = [](std::string_view) -> bool { throw std::logic_error{"not this one"}; }});
+    CHECK(answer.status == status);
+    CHECK(answer.body == "words");
+  }
+}
+
+TEST_CASE("http: silence has its own time-out, before and in the middle of an answer", "[adapters][http]") {
+  HttpServer server;
+  HttpClient client;
+  for (const HttpReply::How how : {HttpReply::How::hold, HttpReply::How::halve}) {
+    server.answer({{.body = std::string(1'000, 'x'), .how = how}});
+    CHECK(error_of(client, {.url = server.url(), .total_ms = 0, .idle_ms = 50}).code == HttpErrc::timeout);
+  }
+  server.answer({{.body = std::string(1'000, 'x')}});
+  CHECK(client.send({.url = server.url(), .total_ms = 0, .idle_ms = 60'000}).body.size() == 1'000);
+}
+
+TEST_CASE("http: endless headers are an error, not memory", "[adapters][http]") {
+  HttpServer server;
+  HttpClient client;
+  std::string headers;
+  for (int i = 0; i != 4'000; ++i) headers += "X-" + std::to_string(i) + ": " + std::string(100, 'x') + "\r\n";
+  server.answer({{200, headers, "ok"}});
+  CHECK(error_of(client, {.url = server.url()}).code == HttpErrc::too_large);
+}
+
+TEST_CASE("http: what must not be done twice is never sent twice", "[adapters][http]") {
+  HttpServer server;
+  HttpClient client;
+  const HttpReply keep{.keep = true};
+  const HttpReply lost{.how = HttpReply::How::reset};
+  // Without being asked libcurl sends again what a connection that was open before has swallowed.
+  server.answer({keep, lost, {}});
+  CHECK(client.send({.method = "POST", .url = server.url(), .body = "x"}).status == 200);
+  CHECK(client.send({.method = "POST", .url = server.url(), .body = "x"}).status == 200);
+  CHECK(server.seen().size() == 3);
+  server.answer({keep, lost, {}});
+  CHECK(client.send({.method = "POST", .url = server.url(), .body = "x"}).status == 200);
+  CHECK(error_of(client, {.method = "POST", .url = server.url(), .body = "x", .once = true}).code == HttpErrc::reset);
+  CHECK(server.seen().size() == 5);
+}
+
+TEST_CASE("http: a form brings values, files and pieces of files", "[adapters][http]") {
+  HttpServer server;
+  HttpClient client;
+  const TemporaryFolder folder;
+  std::string text;
+  for (int i = 0; i != 300'000; ++i) text += static_cast<char>('a' + i % 26);
+  text += std::string{"\0end", 4};
+  folder.write("data.jsonl", text);
+  const std::string path = (folder.path() / "data.jsonl").string();
+  std::uint64_t last = 0;
+  std::uint64_t total = 0;
+  bool rises = true;
+  const HttpResponse answer =
+      client.send({.method = "POST",
+                   .url = server.url(),
+                   .parts = {{.name = "purpose", .value = "fine-tune"},
+                             {.name = "file", .path = path, .file_name = "a \"b\".jsonl", .content_type = "text/jsonl"},
+                             {.name = "data", .path = path, .file_name = "piece", .offset = 100'000, .bytes = 50}},
+                   .on_sent = [&](std::uint64_t sent, std::uint64_t of) {
+                     rises = rises && sent > last && sent <= of;
+                     last = sent;
+                     total = of;
+                   }});
+  CHECK(answer.status == 200);
+  const test::HttpSeen seen = server.seen(1)[0];
+  CHECK(seen.headers.at("content-type").starts_with("multipart/form-data; boundary="));
+  CHECK(seen.body.find("name=\"purpose\"\r\n\r\nfine-tune\r\n") != std::string::npos);
+  CHECK(seen.body.find("\r\nContent-Type: text/jsonl\r\n\r\n" + text + "\r\n--") != std::string::npos);
+  CHECK(seen.body.find("\r\nContent-Type: application/octet-stream\r\n\r\n" + text.substr(100'000, 50) + "\r\n--") !=
+        std::string::npos);
+  CHECK(rises);
+  CHECK(last == total);
+  CHECK(total == seen.body.size());
+}
+
+TEST_CASE("http: a file that cannot be read is named, and nothing is sent", "[adapters][http]") {
+  HttpServer server;
+  HttpClient client;
+  const TemporaryFolder folder;
+  folder.write("short", "12345");
+  const std::string pipe = (folder.path() / "pipe").string();
+  REQUIRE(::mkfifo(pipe.c_str(), 0600) == 0);
+  const auto send = [&](const std::string& path, std::uint64_t offset) {
+    const HttpError error = error_of(
+        client, {.method = "POST", .url = server.url(), .parts = {{.name = "file", .path = path, .offset = offset}}});
+    CHECK(error.code == HttpErrc::file);
+    CHECK(std::string{error.what()}.find(path) != std::string::npos);
+  };
+  send((folder.path() / "missing").string(), 0);
+  send(folder.path().string(), 0);
+  send(pipe, 0);
+  send((folder.path() / "short").string(), 6);
+  CHECK(error_of(client, {.method = "POST",
+                          .url = server.url(),
+                          .parts = {{.name = "file", .value = "x", .file_name = "a\r\nX: y"}}})
+            .code == HttpErrc::invalid);
+  CHECK(server.seen().empty());
+}
+
+TEST_CASE("http: a file that shrinks while it is sent is an error", "[adapters][http]") {
+  HttpServer server;
+  HttpClient client;
+  const TemporaryFolder folder;
+  folder.write("data", std::string(30'000'000, 'x'));
+  const std::filesystem::path path = folder.path() / "data";
+  const HttpError error =
+      error_of(client, {.method = "POST",
+                        .url = server.url(),
+                        .parts = {{.name = "file", .path = path.string()}},
+                        .on_sent = [&](std::uint64_t, std::uint64_t) { std::filesystem::resize_file(path, 10); }});
+  CHECK(error.code == HttpErrc::file);
+  CHECK(std::string{error.what()}.find("shorter") != std::string::npos);
+}
+
 TEST_CASE("http: a certificate that nobody vouches for is an error, one that SSL_CERT_FILE names is not",
           "[adapters][http]") {
   if (!test::TlsServer::possible()) SKIP("no openssl on this machine");
@@ -222,6 +379,33 @@ TEST_CASE("http: Retry-After is read in both of its forms", "[adapters][http]") 
   CHECK(wait() > 365u * 86'400u);
   CHECK(wait().value_or(0) == 0);
   CHECK_FALSE(wait());
+}
+
+TEST_CASE("http retry: what a server asks for goes before what is usual", "[adapters][http]") {
+  const auto answer = [](int status, std::vector<HttpHeader> headers, std::optional<std::uint32_t> after_s = {}) {
+    return HttpResponse{status, std::move(headers), "", after_s};
+  };
+  for (const int status : {408, 409, 429, 500, 503, 599}) CHECK(asks_again(answer(status, {})));
+  for (const int status : {200, 302, 400, 401, 403, 404, 410, 413}) CHECK_FALSE(asks_again(answer(status, {})));
+  CHECK(asks_again(answer(400, {{"x-should-retry", "true"}})));
+  CHECK_FALSE(asks_again(answer(500, {{"x-should-retry", "false"}})));
+  CHECK(asks_again(answer(500, {{"x-should-retry", "perhaps"}})));
+
+  CHECK_FALSE(retry_after_ms(answer(429, {})));
+  CHECK(retry_after_ms(answer(429, {}, 7)) == 7'000);
+  CHECK(retry_after_ms(answer(429, {{"retry-after-ms", "250"}}, 7)) == 250);
+  CHECK(retry_after_ms(answer(429, {{"retry-after-ms", "250.5"}}, 7)) == 251);
+  CHECK(retry_after_ms(answer(429, {{"retry-after-ms", "soon"}}, 7)) == 7'000);
+  CHECK(retry_after_ms(answer(429, {{"retry-after-ms", "-1"}}, 7)) == 7'000);
+  CHECK_FALSE(retry_after_ms(answer(429, {{"retry-after-ms", "99999999999999999999999"}})));
+
+  const HttpRetry retry{.tries = 4, .backoff = {.first_ms = 100, .longest_ms = 1'000}, .retry_after_most_s = 10};
+  CHECK(retry_wait_ms(retry, 1, {}, 0.0) == 50);
+  CHECK(retry_wait_ms(retry, 1, 3'000, 0.0) == 3'000);
+  CHECK(retry_wait_ms(retry, 1, 3'000, 0.5) == 3'037);  // later than asked, and never sooner
+  CHECK(retry_wait_ms(retry, 1, 10'000, 0.0) == 10'000);
+  CHECK_FALSE(retry_wait_ms(retry, 1, 10'001, 0.0));
+  CHECK_FALSE(retry_wait_ms(retry, 4, {}, 0.0));
 }
 
 TEST_CASE("http retry: what may change is asked again, as often and as late as was said", "[adapters][http]") {

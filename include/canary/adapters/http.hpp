@@ -4,6 +4,10 @@
 // Proxies are libcurl's (https_proxy, no_proxy), but never for this machine. Redirects are followed only where a request
 // asks for it, and never from https to http; headers of the request go along, but for Authorization to another host.
 // Nothing that is said of a request names more of its URL than scheme, host and port: secrets may stand anywhere else.
+// Headers are said nowhere.
+//
+// An answer may be taken piece by piece (`on_body`), and a body of files is read while it is sent (`parts`): neither is
+// ever held whole.
 #pragma once
 
 #if !__has_include(<curl/curl.h>)
@@ -14,9 +18,12 @@
 
 #include <algorithm>
 #include <atomic>
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <cstdlib>
+#include <exception>
+#include <functional>
 #include <memory>
 #include <mutex>
 #include <new>
@@ -27,18 +34,20 @@
 #include <utility>
 #include <vector>
 
+#include "canary/adapters/http_parts.hpp"
 #include "canary/control/webhook_url.hpp"
 
 namespace canary {
 
 enum class HttpErrc : std::uint8_t {
   invalid,    ///< an URL or a header that cannot be sent
+  file,       ///< a file of the request that cannot be read: it was not sent whole
   connect,    ///< no such host, or nobody answers there: nothing was sent
   tls,        ///< no certificate that can be trusted: nothing was sent
   timeout,    ///< it took too long: the request may have been taken
   reset,      ///< the connection ended early: the request may have been taken
-  too_large,  ///< the answer is longer than `body_bytes`
-  cancelled,  ///< by cancel(): the request may have been taken
+  too_large,  ///< the answer is longer than `body_bytes`, or its headers than 256 KiB
+  cancelled,  ///< by cancel() or on_body(): the request may have been taken
 };
 
 class HttpError : public std::runtime_error {
@@ -59,11 +68,21 @@ struct HttpRequest {
   std::string url;
   std::vector<HttpHeader> headers = {};
   std::string body = {};
+  std::vector<HttpPart> parts = {};               ///< multipart/form-data instead of `body`
   std::uint32_t connect_ms = 5'000;               ///< longest wait for a connection, TLS included
   std::uint32_t total_ms = 30'000;                ///< and for all of it; 0: any time
+  std::uint32_t idle_ms = 0;                      ///< longest time in which no byte comes or goes; 0: any time
   std::size_t body_bytes = std::size_t{1} << 20;  ///< of the answer, at most
   bool cut_body = false;                          ///< a longer answer is cut there, and is no error
   std::uint32_t redirects = 0;                    ///< followed at most; with 0 a 3xx is the answer
+  /// Over a connection of its own. libcurl sends a request again by itself when an old connection ends without an answer,
+  /// which nobody may do with what must not be done twice.
+  bool once = false;
+  /// Takes the body of a 2xx piece by piece as it comes; false ends the request. The answer's `body` stays empty, and
+  /// `body_bytes` is no limit. Bodies of other answers are gathered as ever.
+  std::function<bool(std::string_view piece)> on_body = {};
+  /// Bytes of the request's body that were sent, of so many.
+  std::function<void(std::uint64_t sent, std::uint64_t total)> on_sent = {};
 };
 
 struct HttpResponse {
@@ -92,7 +111,7 @@ class HttpClient {
   explicit HttpClient(HttpClientOptions options = {});
 
   /// Sends a request and waits for the answer, whatever its status.
-  /// Errors  HttpError.
+  /// Errors  HttpError, and what on_body() and on_sent() throw.
   [[nodiscard]] HttpResponse send(const HttpRequest& request);
 
   /// From any thread: ends a send() that is under way, and every later one.
@@ -116,12 +135,18 @@ class HttpClient {
   using HeaderList = std::unique_ptr<curl_slist, FreeList>;
 
   void configure(const HttpRequest& request, const HeaderList& headers, Transfer& transfer);
+  void configure_body(const HttpRequest& request, Transfer& transfer);
   void configure_tls();
+  static void check(const HttpRequest& request);
   [[nodiscard]] static HeaderList header_list(const HttpRequest& request);
-  [[nodiscard]] CURLcode perform();
+  [[nodiscard]] bool nothing_was_sent() const;
+  [[nodiscard]] std::uint32_t idle_left_ms(const Transfer& transfer) const;
+  [[nodiscard]] CURLcode perform(Transfer& transfer);
   [[nodiscard]] HttpError error_of(CURLcode code, const HttpRequest& request, const Transfer& transfer) const;
   static std::size_t take_header(char* bytes, std::size_t size, std::size_t count, void* to) noexcept;
   static std::size_t take_body(char* bytes, std::size_t size, std::size_t count, void* to) noexcept;
+  static int take_progress(void* to, curl_off_t down_total, curl_off_t down, curl_off_t up_total,
+                           curl_off_t up) noexcept;
 
   HttpClientOptions options_;
   std::unique_ptr<CURLM, CloseMulti> multi_;
@@ -147,11 +172,20 @@ inline void start_curl() {
 
 /// What a request gathers while it is under way.
 struct HttpClient::Transfer {
+  explicit Transfer(const HttpRequest& of, CURL* handle) : request{of}, easy{handle} {}
+
+  const HttpRequest& request;
+  CURL* easy;
   HttpResponse response;
-  std::size_t most = 0;
-  bool cut = false;
-  bool full = false;       // the body is longer than it may be
-  bool no_memory = false;  // a callback must not throw through C
+  std::optional<detail::MultipartBody> parts;
+  std::size_t header_bytes = 0;
+  bool full = false;          // the body is longer than it may be
+  bool headers_full = false;  // or the headers are
+  bool ended = false;         // by on_body
+  bool idle = false;          // for too long
+  std::exception_ptr thrown;  // a callback must not throw through C
+  curl_off_t up = 0;
+  std::chrono::steady_clock::time_point moved = std::chrono::steady_clock::now();
   char error[CURL_ERROR_SIZE] = "";
 };
 
@@ -175,7 +209,11 @@ inline HttpClient::HttpClient(HttpClientOptions options) : options_{std::move(op
 inline std::size_t HttpClient::take_header(char* bytes, std::size_t size, std::size_t count, void* to) noexcept {
   auto& transfer = *static_cast<Transfer*>(to);
   try {
+    transfer.moved = std::chrono::steady_clock::now();
     std::string_view line{bytes, size * count};
+    transfer.header_bytes += line.size();
+    transfer.headers_full = transfer.header_bytes > std::size_t{256} << 10;
+    if (transfer.headers_full) return 0;
     while (!line.empty() && (line.back() == '\r' || line.back() == '\n' || line.back() == ' ')) line.remove_suffix(1);
     if (line.starts_with("HTTP/")) transfer.response.headers.clear();  // of a redirect, or of 100 Continue
     const std::size_t colon = line.find(':');
@@ -189,7 +227,7 @@ inline std::size_t HttpClient::take_header(char* bytes, std::size_t size, std::s
     transfer.response.headers.push_back(std::move(header));
     return size * count;
   } catch (...) {
-    transfer.no_memory = true;
+    transfer.thrown = std::current_exception();
     return 0;
   }
 }
@@ -198,14 +236,48 @@ inline std::size_t HttpClient::take_body(char* bytes, std::size_t size, std::siz
   auto& transfer = *static_cast<Transfer*>(to);
   try {
     const std::size_t got = size * count;
-    const std::size_t room = transfer.most - transfer.response.body.size();
+    transfer.moved = std::chrono::steady_clock::now();
+    long status = 0;
+    curl_easy_getinfo(transfer.easy, CURLINFO_RESPONSE_CODE, &status);
+    if (transfer.request.on_body && status >= 200 && status <= 299) {
+      transfer.ended = !transfer.request.on_body({bytes, got});
+      return transfer.ended ? 0 : got;
+    }
+    const std::size_t room = transfer.request.body_bytes - transfer.response.body.size();
     transfer.response.body.append(bytes, std::min(got, room));
     transfer.full = got > room;
     return transfer.full ? 0 : got;
   } catch (...) {
-    transfer.no_memory = true;
+    transfer.thrown = std::current_exception();
     return 0;
   }
+}
+
+/// libcurl calls it often, whether or not something has moved.
+inline int HttpClient::take_progress(void* to, curl_off_t, curl_off_t, curl_off_t up_total, curl_off_t up) noexcept {
+  auto& transfer = *static_cast<Transfer*>(to);
+  if (up == transfer.up) return 0;
+  transfer.up = up;
+  transfer.moved = std::chrono::steady_clock::now();
+  try {
+    if (transfer.request.on_sent)
+      transfer.request.on_sent(static_cast<std::uint64_t>(up), static_cast<std::uint64_t>(std::max(up, up_total)));
+    return 0;
+  } catch (...) {
+    transfer.thrown = std::current_exception();
+    return 1;
+  }
+}
+
+/// What would smuggle other lines into a request.
+inline void HttpClient::check(const HttpRequest& request) {
+  if (!detail::fits_a_header(request.url) || !detail::fits_a_header(request.method))
+    throw HttpError{HttpErrc::invalid, "an URL or a method with a line's end in it", "look for a stray newline"};
+  for (const HttpPart& each : request.parts)
+    if (!detail::fits_a_header(each.name) || !detail::fits_a_header(each.file_name) ||
+        !detail::fits_a_header(each.content_type) || each.path.find('\0') != std::string::npos)
+      throw HttpError{HttpErrc::invalid, "a part of the body whose name, or file's name, has a line's end in it",
+                      "give the file a plain name"};
 }
 
 inline HttpClient::HeaderList HttpClient::header_list(const HttpRequest& request) {
@@ -263,11 +335,23 @@ inline void HttpClient::configure(const HttpRequest& request, const HeaderList& 
   curl_easy_setopt(easy, CURLOPT_HEADERDATA, &transfer);
   curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, &HttpClient::take_body);
   curl_easy_setopt(easy, CURLOPT_WRITEDATA, &transfer);
+  curl_easy_setopt(easy, CURLOPT_NOPROGRESS, 0L);
+  curl_easy_setopt(easy, CURLOPT_XFERINFOFUNCTION, &HttpClient::take_progress);
+  curl_easy_setopt(easy, CURLOPT_XFERINFODATA, &transfer);
+  curl_easy_setopt(easy, CURLOPT_FRESH_CONNECT, request.once ? 1L : 0L);
   configure_tls();
-  const bool sends =
-      !request.body.empty() || request.method == "POST" || request.method == "PUT" || request.method == "PATCH";
+  configure_body(request, transfer);
+}
+
+inline void HttpClient::configure_body(const HttpRequest& request, Transfer& transfer) {
+  CURL* easy = easy_.get();
+  const bool sends = !request.body.empty() || !request.parts.empty() || request.method == "POST" ||
+                     request.method == "PUT" || request.method == "PATCH";
   if (request.method == "HEAD") {
     curl_easy_setopt(easy, CURLOPT_NOBODY, 1L);
+  } else if (!request.parts.empty()) {
+    transfer.parts.emplace(easy, request.parts);
+    curl_easy_setopt(easy, CURLOPT_MIMEPOST, transfer.parts->get());
   } else if (sends) {
     curl_easy_setopt(easy, CURLOPT_POST, 1L);
     curl_easy_setopt(easy, CURLOPT_POSTFIELDSIZE_LARGE, static_cast<curl_off_t>(request.body.size()));
@@ -277,13 +361,33 @@ inline void HttpClient::configure(const HttpRequest& request, const HeaderList& 
     curl_easy_setopt(easy, CURLOPT_CUSTOMREQUEST, request.method.c_str());
 }
 
+/// Also of a tunnel through a proxy: not even that was asked for.
+inline bool HttpClient::nothing_was_sent() const {
+  long bytes = 0;
+  return curl_easy_getinfo(easy_.get(), CURLINFO_REQUEST_SIZE, &bytes) == CURLE_OK && bytes == 0;
+}
+
+/// Until the silence is too long. A connection that is still being made has a time-out of its own.
+inline std::uint32_t HttpClient::idle_left_ms(const Transfer& transfer) const {
+  constexpr std::uint32_t long_time_ms = 1'000;
+  if (transfer.request.idle_ms == 0 || nothing_was_sent()) return long_time_ms;
+  const auto silent_ms =
+      std::chrono::duration_cast<std::chrono::milliseconds>(std::chrono::steady_clock::now() - transfer.moved).count();
+  if (silent_ms >= transfer.request.idle_ms) return 0;
+  return std::min(long_time_ms, transfer.request.idle_ms - static_cast<std::uint32_t>(silent_ms));
+}
+
 /// By the multi interface, whose wait can be ended from another thread.
-inline CURLcode HttpClient::perform() {
+inline CURLcode HttpClient::perform(Transfer& transfer) {
   if (curl_multi_add_handle(multi_.get(), easy_.get()) != CURLM_OK) return CURLE_OUT_OF_MEMORY;
   CURLcode result = CURLE_ABORTED_BY_CALLBACK;
   for (int running = 1; running != 0 && !cancelled_.load(std::memory_order_relaxed);) {
     CURLMcode code = curl_multi_perform(multi_.get(), &running);
-    if (code == CURLM_OK && running != 0) code = curl_multi_poll(multi_.get(), nullptr, 0, 1'000, nullptr);
+    const std::uint32_t wait_ms = idle_left_ms(transfer);
+    transfer.idle = running != 0 && wait_ms == 0;
+    if (transfer.idle) break;
+    if (code == CURLM_OK && running != 0)
+      code = curl_multi_poll(multi_.get(), nullptr, 0, static_cast<int>(wait_ms), nullptr);
     if (code == CURLM_OK) continue;
     result = CURLE_OUT_OF_MEMORY;
     break;
@@ -297,17 +401,17 @@ inline CURLcode HttpClient::perform() {
 
 inline HttpResponse HttpClient::send(const HttpRequest& request) {
   const std::lock_guard lock{mutex_};
-  if (!detail::fits_a_header(request.url) || !detail::fits_a_header(request.method))
-    throw HttpError{HttpErrc::invalid, "an URL or a method with a line's end in it", "look for a stray newline"};
+  check(request);
   const HeaderList headers = header_list(request);
-  Transfer transfer;
-  transfer.most = request.body_bytes;
-  transfer.cut = request.cut_body;
+  Transfer transfer{request, easy_.get()};
   const ForgetRequest forget{easy_.get()};
   configure(request, headers, transfer);
-  const CURLcode code = perform();
-  if (transfer.no_memory) throw std::bad_alloc{};
-  if (code != CURLE_OK && !(transfer.full && transfer.cut)) throw error_of(code, request, transfer);
+  if (transfer.parts)
+    if (const std::string fault = transfer.parts->fault(); !fault.empty())
+      throw HttpError{HttpErrc::file, fault, "expected a file that can be read"};
+  const CURLcode code = perform(transfer);
+  if (transfer.thrown) std::rethrow_exception(transfer.thrown);
+  if (code != CURLE_OK && !(transfer.full && request.cut_body)) throw error_of(code, request, transfer);
   long status = 0;
   curl_off_t wait_s = 0;
   curl_easy_getinfo(easy_.get(), CURLINFO_RESPONSE_CODE, &status);
@@ -323,6 +427,13 @@ inline HttpError HttpClient::error_of(CURLcode code, const HttpRequest& request,
   const std::string where = shown_url(request.url) + ": ";
   const std::string words = transfer.error[0] != '\0' ? transfer.error : curl_easy_strerror(code);
   if (cancelled_.load(std::memory_order_relaxed)) return {HttpErrc::cancelled, where + "cancelled"};
+  if (transfer.ended) return {HttpErrc::cancelled, where + "ended by who reads the answer"};
+  if (transfer.parts)
+    if (const std::string fault = transfer.parts->fault(); !fault.empty())
+      return {HttpErrc::file, where + "sent only in part: " + fault, "leave the file alone until it is sent"};
+  if (transfer.idle)
+    return {HttpErrc::timeout, where + "nothing came or went for " + std::to_string(request.idle_ms) + " ms"};
+  if (transfer.headers_full) return {HttpErrc::too_large, where + "the answer has too many headers"};
   if (transfer.full)
     return {HttpErrc::too_large, where + "the answer is longer than " + std::to_string(request.body_bytes) + " bytes"};
   switch (code) {
@@ -337,6 +448,8 @@ inline HttpError HttpClient::error_of(CURLcode code, const HttpRequest& request,
     case CURLE_COULDNT_CONNECT:
       return {HttpErrc::connect, where + words, "see whether the name is right and the server is up"};
     case CURLE_OPERATION_TIMEDOUT:
+      if (nothing_was_sent())
+        return {HttpErrc::connect, where + "no connection within the time-out", "see whether the server is up"};
       return {HttpErrc::timeout, where + "no answer within the time-out"};
     case CURLE_PEER_FAILED_VERIFICATION:
     case CURLE_SSL_CONNECT_ERROR:
@@ -347,6 +460,8 @@ inline HttpError HttpClient::error_of(CURLcode code, const HttpRequest& request,
       return {HttpErrc::tls, where + words,
               "where the certificate is of your own authority, name that in SSL_CERT_FILE"};
     default:
+      if (nothing_was_sent())
+        return {HttpErrc::connect, where + curl_easy_strerror(code), "see whether the server is up"};
       return {HttpErrc::reset, where + curl_easy_strerror(code)};
   }
 }
