@@ -18,9 +18,9 @@ SHARED_ADAPTERS = ("adapters/http.hpp", "adapters/http_retry.hpp")
 PARTS = {  # of one adapter: headers, and how the names of those begin that may include them
     f"adapters/{adapter}_{part}.hpp": f"adapters/{adapter}"
     for adapter, parts in {
-        "postgres": ("answer", "connection", "copy", "days", "delivery", "follower", "interactions", "recorded", "retention",
+        "postgres": ("answer", "connection", "copy", "days", "delivery", "follower", "interactions", "jobs", "recorded", "retention",
                      "rows", "schema", "session", "units", "url"),
-        "sqlite": ("connection", "delivery", "file", "interactions", "recorded", "rows", "schema", "session"),
+        "sqlite": ("connection", "delivery", "file", "interactions", "jobs", "recorded", "rows", "schema", "session"),
         "http": ("parts",),
         "spool": ("file",),
         "toml": ("alerts", "reader", "sections", "tasks", "values"),

@@ -8,6 +8,7 @@
 
 #include <catch2/catch_test_macros.hpp>
 
+#include "canary/adapters/sqlite_store.hpp"
 #include "program.hpp"
 
 using namespace canary::test;
@@ -140,6 +141,40 @@ TEST_CASE("store restore: half a backup is refused, and the store stays", "[cli]
   CHECK(broken.exit != 0);
   CHECK_FALSE(has(broken.err, "/copy"));  // the file that people know, not our copy of it
   CHECK(everything(place) == before);
+}
+
+TEST_CASE("store backup and restore: fine-tune jobs come along, those of a task without a version too, held by nobody",
+          "[cli][store]") {
+  const DatabasePlace place;
+  place.register_models({"v1"});
+  const auto open = [&place](const char* name) { return canary::SqliteStore{(place.path() / name).string()}; };
+  std::vector<canary::Job> jobs;
+  for (const char* task : {"checks", "risks"}) {
+    canary::Job job;
+    job.id = "job-of-" + std::string{task};
+    job.task = task;
+    job.holder = "this process";
+    job.held_until_us = 9;
+    job.revision = 1;
+    REQUIRE(open("canary.db").put_job(job) == canary::CommitResult::done);
+    job.holder.clear();
+    job.held_until_us = 0;
+    jobs.push_back(job);
+  }
+  CHECK(place.run({"store", "backup", "saved.db"}).out == "saved.db: 1 task, 1 version, 1 row of history, 2 jobs\n");
+  CHECK(number_of(place.json({"store", "backup", "again.db"}).at("jobs")) == 2);
+  CHECK((open("saved.db").jobs({}) == jobs));
+
+  place.done({"store", "restore", "saved.db", "--replace"});
+  CHECK((open("canary.db").jobs({}) == jobs));
+  CHECK(has(place.run({"store", "restore", "saved.db", "--replace"}).out, "2 jobs; its 1 task and 2 jobs went"));
+
+  // A store that has jobs alone is not an empty one.
+  place.write("other.toml", "[store]\nurl = 'sqlite:other.db'\nstate = ''\n[task.checks]\ndefault_model = 'base'\n");
+  REQUIRE(open("other.db").put_job(jobs[0]) == canary::CommitResult::done);
+  CHECK(
+      has(place.refused(4, {"--config", "other.toml", "store", "restore", "saved.db"}), "the store has 1 job already"));
+  CHECK((open("other.db").jobs({}) == std::vector<canary::Job>{jobs[0]}));
 }
 
 TEST_CASE("store migrate: says what it had and what it has", "[cli][store]") {

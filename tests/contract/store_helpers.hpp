@@ -84,8 +84,9 @@ inline std::vector<TaskContents> everything_in(Store& store) {
 }
 
 inline bool same(const std::vector<TaskContents>& left, const std::vector<TaskContents>& right) {
-  return std::equal(left.begin(), left.end(), right.begin(), right.end(),
-                    [](const auto& a, const auto& b) { return a.task == b.task && a.history == b.history; });
+  return std::equal(left.begin(), left.end(), right.begin(), right.end(), [](const auto& a, const auto& b) {
+    return a.task == b.task && a.history == b.history && a.jobs == b.jobs;
+  });
 }
 
 inline void replace_by(Store& store, std::vector<TaskContents> all) {

@@ -311,6 +311,9 @@ TEST_CASE("guard pass: whoever comes second is told of a conflict", "[control][g
     std::vector<HistoryRow> history(std::string_view task, const HistoryFilter& filter) override {
       return store_.history(task, filter);
     }
+    std::vector<Job> jobs(const JobFilter& filter) override { return store_.jobs(filter); }
+    std::optional<Job> find_job(std::string_view id) override { return store_.find_job(id); }
+    CommitResult put_job(const Job& job) override { return store_.put_job(job); }
     std::unique_ptr<Follower> follow() override { return store_.follow(); }
     void read_all(const std::function<void(TaskContents&&)>& take) override { store_.read_all(take); }
     void replace_all(const std::function<std::optional<TaskContents>()>& next) override { store_.replace_all(next); }

@@ -31,6 +31,7 @@ class FragileStore final : public Store {
     std::atomic<int> lost_answers = 0;    ///< so many deliveries are committed, and end with an error all the same
     std::atomic<int> broken_commits = 0;  ///< so many are not, and do
     std::atomic<int> lost_changes = 0;    ///< the same of so many changes of a task
+    std::atomic<int> lost_jobs = 0;       ///< and of so many of a job
     std::atomic<int> payloads = 0;        ///< texts that were delivered
   };
   explicit FragileStore(std::shared_ptr<Shared> shared) : shared_{std::move(shared)} {}
@@ -47,6 +48,13 @@ class FragileStore final : public Store {
     std::vector<HistoryRow> rows = up().history(task, filter);
     ++shared_->histories;
     return rows;
+  }
+  std::vector<Job> jobs(const JobFilter& filter) override { return up().jobs(filter); }
+  std::optional<Job> find_job(std::string_view id) override { return up().find_job(id); }
+  CommitResult put_job(const Job& job) override {
+    const CommitResult result = up().put_job(job);
+    if (take_one(shared_->lost_jobs)) fail(true);
+    return result;
   }
   std::unique_ptr<Follower> follow() override { return std::make_unique<FragileFollower>(shared_); }
   void read_all(const std::function<void(TaskContents&&)>& take) override { up().read_all(take); }

@@ -45,29 +45,39 @@ struct Counts {
   std::size_t tasks = 0;
   std::size_t versions = 0;
   std::size_t history = 0;
+  std::size_t jobs = 0;
 };
 
 Counts count(const std::vector<TaskContents>& tasks) {
-  Counts counts{tasks.size(), 0, 0};
+  Counts counts;
   for (const TaskContents& each : tasks) {
+    counts.tasks += each.task.revision == 0 ? 0 : 1;  // jobs may come before their task's first version
     counts.versions += each.task.versions.size();
     counts.history += each.history.size();
+    counts.jobs += each.jobs.size();
   }
   return counts;
 }
 
+std::string some(std::size_t n, const char* one) { return thousands(n) + ' ' + one + (n == 1 ? "" : "s"); }
+
 std::string counts_text(const Counts& counts) {
-  const auto some = [](std::size_t n, const char* one, const char* many) {
-    return thousands(n) + ' ' + (n == 1 ? one : many);
-  };
-  return some(counts.tasks, "task", "tasks") + ", " + some(counts.versions, "version", "versions") + ", " +
-         some(counts.history, "row of history", "rows of history");
+  return some(counts.tasks, "task") + ", " + some(counts.versions, "version") + ", " + thousands(counts.history) +
+         (counts.history == 1 ? " row of history" : " rows of history") +
+         (counts.jobs == 0 ? std::string{} : ", " + some(counts.jobs, "job"));
+}
+
+/// What a restore would let go of, in words: nobody's jobs go with tasks alone in mind.
+std::string held_text(const Counts& counts) {
+  if (counts.jobs == 0) return some(counts.tasks, "task");
+  return (counts.tasks == 0 ? std::string{} : some(counts.tasks, "task") + " and ") + some(counts.jobs, "job");
 }
 
 json::object counts_document(const Counts& counts, const std::string& token) {
   return {{"tasks", counts.tasks},
           {"versions", counts.versions},
           {"history", counts.history},
+          {"jobs", counts.jobs},
           {"epoch_token", json_text(token)}};
 }
 
@@ -179,10 +189,20 @@ struct RestoreOptions {
   bool dry_run = false;
 };
 
-/// Tasks that the store has. One that is destroyed cannot be written over: SQLite would have to trust it.
-std::size_t count_tasks(const Workspace& workspace) {
+std::size_t count_jobs(Store& store) {
   try {
-    return workspace.store->tasks().size();
+    return store.jobs({}).size();
+  } catch (const StoreError& error) {
+    if (error.code == StoreErrc::schema_older) return 0;  // it keeps none
+    if (error.code == StoreErrc::corrupt) return 1;       // at least; a restore is what mends it
+    throw;
+  }
+}
+
+/// Tasks and jobs that the store has. One that is destroyed cannot be written over: SQLite would have to trust it.
+Counts count_held(const Workspace& workspace) {
+  try {
+    return {.tasks = workspace.store->tasks().size(), .jobs = count_jobs(*workspace.store)};
   } catch (const StoreError& error) {
     constexpr std::string_view scheme = "sqlite:";
     const std::string& url = workspace.config.store.url;
@@ -199,9 +219,10 @@ void restore(Context& context, const RestoreOptions& options) {
     throw Failure{Exit::invalid_input, options.file + " is the store itself", "name a backup of it"};
   std::vector<TaskContents> tasks = read_backup(options.file, workspace.config.store.timeout_ms);
   const Counts counts = count(tasks);
-  const std::size_t there = count_tasks(workspace);
-  if (there != 0 && !options.replace)
-    throw Failure{Exit::conflict, "the store has " + thousands(there) + (there == 1 ? " task" : " tasks") + " already",
+  const Counts held = count_held(workspace);
+  const bool holds = held.tasks + held.jobs != 0;
+  if (holds && !options.replace)
+    throw Failure{Exit::conflict, "the store has " + held_text(held) + " already",
                   "--replace puts what is in the backup in their place; canary store backup FILE keeps them"};
   if (!options.dry_run) {
     auto next = tasks.begin();
@@ -219,9 +240,7 @@ void restore(Context& context, const RestoreOptions& options) {
   std::string place;
   append_visible(place, info.place);
   context.out.write(place + (options.dry_run ? " would get " : " holds ") + counts_text(counts));
-  if (there != 0)
-    context.out.write("; its " + thousands(there) + (there == 1 ? " task" : " tasks") +
-                      (options.dry_run ? " would go" : " went"));
+  if (holds) context.out.write("; its " + held_text(held) + (options.dry_run ? " would go" : " went"));
   context.out.write(options.dry_run ? "\ndry run: nothing was changed\n" : "\n");
 }
 
@@ -245,7 +264,7 @@ void add_store(Syntax root, Context& context) {
   const Syntax loading = add_noun(noun, context, "restore", "Fills the database from a backup");
   const auto from = std::make_shared<RestoreOptions>();
   add_text(loading, "file", from->file, "Backup to read; it stays as it is")->required()->type_name("FILE");
-  loading.add_flag("--replace", from->replace, "Let go of every task that the store has now");
+  loading.add_flag("--replace", from->replace, "Let go of every task and job that the store has now");
   loading.add_flag("--dry-run", from->dry_run, "Says what it would do, and does nothing");
   loading.footer("Followers notice: the store gets a new epoch token, and they read everything anew.");
   loading.callback([&context, from] { restore(context, *from); });

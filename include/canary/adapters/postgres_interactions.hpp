@@ -81,11 +81,7 @@ auto PostgresInteractions::call(Body body) {
 inline void PostgresInteractions::look(PostgresConnection& connection) {
   const PostgresRows rows = connection.run("SELECT schema, token FROM canary_store WHERE id = 1");
   recording_->session.check_schema(rows);
-  if (const auto number = rows.number<std::uint32_t>(0, 0); number < postgres_records_from)
-    throw StoreError{
-        StoreErrc::schema_older,
-        connection.place().shown + " has schema " + std::to_string(number) + ", which keeps no interactions",
-        "run `canary store migrate`"};
+  recording_->session.check_records(rows.number<std::uint32_t>(0, 0), "interactions");
   if (recording_->token != rows.text(0, 1)) recording_->forget();
   recording_->token = rows.text(0, 1);
   recording_->looked = connection.made();

@@ -5,6 +5,7 @@
 //                 at most the whole; it cannot go away
 //   a version     numbered in turn; keeps its number; cannot go away; ARCHIVED is the end: no weight, no other status
 //   history       has no gaps, is never changed and never cut
+//   a job         is as job_row.hpp says
 // A restore sets canary.replacing for its own transaction, which lets rows go away and tasks begin at any revision.
 #pragma once
 
@@ -255,9 +256,53 @@ CREATE TABLE canary_waiting_feedback (
   score bigint NOT NULL
 );
 CREATE INDEX canary_waiting_feedback_at ON canary_waiting_feedback (at_us, id);
+CREATE TABLE canary_jobs (
+  id text COLLATE "C" PRIMARY KEY CHECK (id ~ '^[a-z0-9-]{1,40}$'),
+  task text COLLATE "C" NOT NULL CHECK (task <> ''),
+  provider text NOT NULL,
+  provider_job_id text NOT NULL,
+  status text NOT NULL CHECK (status IN ('QUEUED', 'RUNNING', 'SUCCEEDED', 'FAILED', 'CANCELLED')),
+  phase text NOT NULL CHECK (phase IN ('stored', 'creating', 'following', 'closed')),
+  revision bigint NOT NULL CHECK (revision > 0),
+  created_at_us bigint NOT NULL,
+  changed_at_us bigint NOT NULL,
+  version integer NOT NULL CHECK (version BETWEEN 0 AND 65000),
+  job text NOT NULL,  -- the whole row
+  CONSTRAINT "a version without success" CHECK (version = 0 OR status = 'SUCCEEDED'),
+  CONSTRAINT "closed and not ended" CHECK (phase <> 'closed' OR status IN ('SUCCEEDED', 'FAILED', 'CANCELLED'))
+);
+CREATE INDEX canary_jobs_task ON canary_jobs (task, created_at_us, id);
+CREATE INDEX canary_jobs_open ON canary_jobs (created_at_us, id) WHERE phase <> 'closed';
+CREATE UNIQUE INDEX canary_jobs_version ON canary_jobs (task, version) WHERE version <> 0;
+
+CREATE FUNCTION canary_job_insert() RETURNS trigger LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
+BEGIN
+  IF (NEW.revision <> 1 OR NEW.version <> 0) AND NOT canary_replacing() THEN
+    PERFORM canary_refuse('a job begins at revision 1, without a version');
+  END IF;
+  RETURN NEW;
+END $$;
+
+CREATE FUNCTION canary_job_update() RETURNS trigger LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
+BEGIN
+  IF NEW.id <> OLD.id OR NEW.task <> OLD.task THEN PERFORM canary_refuse('a job keeps its id and its task'); END IF;
+  IF NEW.revision <> OLD.revision + 1 THEN PERFORM canary_refuse('the revision of a job goes up by 1'); END IF;
+  IF NEW.status <> OLD.status AND OLD.status IN ('SUCCEEDED', 'FAILED', 'CANCELLED') THEN
+    PERFORM canary_refuse('a job that has ended stays as it ended');
+  END IF;
+  IF NEW.version <> OLD.version AND (OLD.version <> 0
+      OR NOT EXISTS (SELECT FROM canary_versions WHERE task = NEW.task AND number = NEW.version)) THEN
+    PERFORM canary_refuse('a job gets one version, which is there');
+  END IF;
+  RETURN NEW;
+END $$;
+
+CREATE TRIGGER canary_job_insert BEFORE INSERT ON canary_jobs FOR EACH ROW EXECUTE FUNCTION canary_job_insert();
+CREATE TRIGGER canary_job_update BEFORE UPDATE ON canary_jobs FOR EACH ROW EXECUTE FUNCTION canary_job_update();
+CREATE TRIGGER canary_job_keep BEFORE DELETE OR TRUNCATE ON canary_jobs EXECUTE FUNCTION canary_keep();
 )sql";
 
-/// The first schema that keeps epochs, rollouts and interactions.
+/// The first schema that keeps epochs, rollouts, interactions and jobs.
 inline constexpr std::uint32_t postgres_records_from = 2;
 
 inline constexpr PostgresMigration postgres_migrations[] = {{postgres_schema_1}, {postgres_schema_2}};

@@ -78,6 +78,8 @@ class PostgresSession {
   void check_schema(std::uint32_t number);
   /// The same for an answer whose first column is the number.
   void check_schema(const PostgresRows& rows);
+  /// Errors  StoreError for a schema that does not keep what is asked for, as the first one did not.
+  void check_records(std::uint32_t number, const char* what);
 
   /// The number of the store's schema.
   [[nodiscard]] std::uint32_t schema();
@@ -201,6 +203,7 @@ inline bool PostgresSession::again(const PostgresFailure& failure, bool reused, 
   try {
     connection_.start_clock();
     make_tables();
+    schema_seen_ = 0;  // or another program has just made them, of an older schema
     return true;
   } catch (const PostgresFailure& worse) {
     roll_back();
@@ -244,6 +247,13 @@ inline void PostgresSession::check_schema(std::uint32_t number) {
 inline void PostgresSession::check_schema(const PostgresRows& rows) {
   if (rows.size() == 0) throw postgres_nonsense("canary_store has no row");
   check_schema(rows.number<std::uint32_t>(0, 0));
+}
+
+inline void PostgresSession::check_records(std::uint32_t number, const char* what) {
+  if (number >= postgres_records_from) return;
+  throw StoreError{StoreErrc::schema_older,
+                   connection_.place().shown + " has schema " + std::to_string(number) + ", which keeps no " + what,
+                   "run `canary store migrate`"};
 }
 
 inline std::uint32_t PostgresSession::schema() {

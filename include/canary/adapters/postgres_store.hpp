@@ -19,6 +19,7 @@
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <set>
 #include <span>
 #include <string>
 #include <string_view>
@@ -29,8 +30,10 @@
 #include "canary/adapters/postgres_connection.hpp"
 #include "canary/adapters/postgres_follower.hpp"
 #include "canary/adapters/postgres_interactions.hpp"
+#include "canary/adapters/postgres_jobs.hpp"
 #include "canary/adapters/postgres_rows.hpp"
 #include "canary/adapters/postgres_session.hpp"
+#include "canary/control/job_row.hpp"
 #include "canary/control/store.hpp"
 
 namespace canary {
@@ -47,6 +50,9 @@ class PostgresStore final : public Store {
   [[nodiscard]] TaskRecord load(std::string_view task, const VersionFilter& filter) override;
   [[nodiscard]] CommitResult commit(const Commit& change) override;
   [[nodiscard]] std::vector<HistoryRow> history(std::string_view task, const HistoryFilter& filter) override;
+  [[nodiscard]] std::vector<Job> jobs(const JobFilter& filter) override;
+  [[nodiscard]] std::optional<Job> find_job(std::string_view id) override;
+  [[nodiscard]] CommitResult put_job(const Job& job) override;
   [[nodiscard]] std::unique_ptr<Follower> follow() override {
     return std::make_unique<detail::PostgresFollower>(place_, options_);
   }
@@ -69,11 +75,17 @@ class PostgresStore final : public Store {
   }
   [[nodiscard]] CommitResult write(detail::PostgresConnection& connection, const Commit& change, std::string_view id);
   [[nodiscard]] CommitResult make_out(const Commit& change, std::string_view id, const std::string& words);
+  [[nodiscard]] CommitResult make_out(const Job& job, const std::string& words);
+  template <class Look>
+  [[nodiscard]] CommitResult make_out(const std::string& what, const std::string& words, Look look);
+  [[nodiscard]] static std::uint32_t lock_store(detail::PostgresConnection& connection);
+  static void keeps_jobs(detail::PostgresSession& session);
   [[nodiscard]] static TaskRecord load_by(detail::PostgresSession& session, std::string_view task,
                                           const VersionFilter& filter);
   [[nodiscard]] static std::vector<HistoryRow> history_by(detail::PostgresSession& session, std::string_view task,
                                                           const HistoryFilter& filter);
   static void write_task(detail::PostgresConnection& connection, std::uint32_t schema, const TaskContents& contents);
+  static void write_record(detail::PostgresConnection& connection, std::uint32_t schema, const TaskContents& contents);
 
   PostgresOptions options_;
   detail::PostgresPlace place_;
@@ -170,6 +182,7 @@ inline std::vector<HistoryRow> PostgresStore::history_by(detail::PostgresSession
 }
 
 inline CommitResult PostgresStore::commit(const Commit& change) {
+  check_job(change);
   const std::lock_guard lock{mutex_};
   const std::string id = detail::postgres_id();
   try {
@@ -184,6 +197,7 @@ inline CommitResult PostgresStore::write(detail::PostgresConnection& connection,
   const std::string& task = change.task;
   const auto broken = [&](const char* what) { return StoreError{StoreErrc::invalid, "task " + task + ": " + what}; };
   const std::string partition = partition_text(change.row.partition);
+  if (change.job) keeps_jobs(session_);
   const std::uint32_t schema = session_.last_schema();
   session_.begin();
   const auto moved =
@@ -222,7 +236,8 @@ inline CommitResult PostgresStore::write(detail::PostgresConnection& connection,
   session_.check_schema(counted);
   if (session_.last_schema() != schema)  // migrated before the first lock, which no migration passes: once more
     throw detail::PostgresFailure{detail::PostgresFailure::Kind::refused, "40001", "the schema has changed"};
-  if (!change.token.empty() && change.token != counted.text(0, 1)) {
+  const bool restored = !change.token.empty() && change.token != counted.text(0, 1);
+  if (restored || (change.job && !detail::write_job(connection, *change.job))) {
     connection.script("ROLLBACK");
     return CommitResult::conflict;
   }
@@ -230,55 +245,126 @@ inline CommitResult PostgresStore::write(detail::PostgresConnection& connection,
   return CommitResult::done;
 }
 
+inline CommitResult PostgresStore::make_out(const Commit& change, std::string_view id, const std::string& words) {
+  return make_out(
+      "task " + change.task, words, [&](detail::PostgresConnection& connection) -> std::optional<CommitResult> {
+        const auto rows = connection.run("SELECT commit_id FROM canary_history WHERE task = $1 AND revision = $2",
+                                         {change.task, change.row.revision});
+        if (rows.size() == 0) return {};
+        return rows.text(0, 0) == id ? CommitResult::done : CommitResult::conflict;
+      });
+}
+
+inline CommitResult PostgresStore::make_out(const Job& job, const std::string& words) {
+  return make_out("job " + job.id, words, [&](detail::PostgresConnection& connection) -> std::optional<CommitResult> {
+    const std::optional<Job> found = detail::read_job(connection, job.id);
+    if ((found ? found->revision : 0) < job.revision) return {};
+    return job_row(*found) == job_row(job) ? CommitResult::done : CommitResult::conflict;
+  });
+}
+
 /// After a COMMIT without an answer; asks for as long as the time-out while nobody answers. Whoever gets the lock of
 /// canary_store knows that the lost transaction has ended.
-inline CommitResult PostgresStore::make_out(const Commit& change, std::string_view id, const std::string& words) {
-  const auto lost =
-      place_.shown + ": the connection was lost at the end of a change of task " + change.task + " (" + words + ')';
-  const auto look = [&](detail::PostgresConnection& connection) {
-    std::optional<std::string> found;
+/// Input   `look(connection)`: what became of the change; nothing where it was not written.
+template <class Look>
+inline CommitResult PostgresStore::make_out(const std::string& what, const std::string& words, Look look) {
+  const auto lost = place_.shown + ": the connection was lost at the end of a change of " + what + " (" + words + ')';
+  const auto locked = [&](detail::PostgresConnection& connection) {
     session_.begin();
-    connection.run("SELECT change FROM canary_store WHERE id = 1 FOR UPDATE");
-    const auto rows = connection.run("SELECT commit_id FROM canary_history WHERE task = $1 AND revision = $2",
-                                     {change.task, change.row.revision});
-    if (rows.size() != 0) found = rows.text(0, 0);
+    (void)lock_store(connection);
+    const std::optional<CommitResult> found = look(connection);
     connection.script("ROLLBACK");
     return found;
   };
   const auto until = std::chrono::steady_clock::now() + std::chrono::milliseconds{options_.timeout_ms};
   for (std::chrono::milliseconds pause{50};; pause *= 2) {
     try {
-      const std::optional<std::string> found = session_.call(look);
-      if (found) return *found == id ? CommitResult::done : CommitResult::conflict;
+      if (const std::optional<CommitResult> found = session_.call(locked)) return *found;
       break;
     } catch (const StoreError& error) {
       if (error.code != StoreErrc::unreachable || std::chrono::steady_clock::now() + pause > until)
         throw StoreError{StoreErrc::unreachable,
                          lost + "; whether it was written could not be made out: " + error.what(),
-                         "look at the task's history"};
+                         "look at " + what + " before it is said again"};
     }
     std::this_thread::sleep_for(pause);
   }
   throw StoreError{StoreErrc::unreachable, lost + "; it was not written"};
 }
 
+/// For the rest of a transaction, so that one writer comes after the other; the number of the schema.
+inline std::uint32_t PostgresStore::lock_store(detail::PostgresConnection& connection) {
+  const auto rows = connection.run("SELECT schema FROM canary_store WHERE id = 1 FOR UPDATE");
+  if (rows.size() == 0) throw detail::postgres_nonsense("canary_store has no row");
+  return rows.number<std::uint32_t>(0, 0);
+}
+
+/// A statement that names their table would fail where there is none.
+/// Errors  StoreError for a store that keeps no jobs.
+inline void PostgresStore::keeps_jobs(detail::PostgresSession& session) {
+  if (session.last_schema() < detail::postgres_records_from) session.check_schema(session.schema());  // or not any more
+  session.check_records(session.last_schema(), "jobs");
+}
+
+inline std::vector<Job> PostgresStore::jobs(const JobFilter& filter) {
+  return call([&](detail::PostgresConnection& connection) {
+    keeps_jobs(session_);
+    return detail::read_jobs(connection, filter);
+  });
+}
+
+inline std::optional<Job> PostgresStore::find_job(std::string_view id) {
+  return call([&](detail::PostgresConnection& connection) -> std::optional<Job> {
+    keeps_jobs(session_);
+    if (!is_job_id(id)) return {};  // which may be no text that could be asked for
+    return detail::read_job(connection, id);
+  });
+}
+
+/// Followers have nothing to see in it: it is no change of the store's count. The lock keeps migrations and restores out,
+/// and tells make_out() when a lost one has ended.
+inline CommitResult PostgresStore::put_job(const Job& job) {
+  check_job(job);
+  const std::lock_guard lock{mutex_};
+  try {
+    return session_.call([&](detail::PostgresConnection& connection) {
+      session_.begin();
+      session_.check_schema(lock_store(connection));
+      session_.check_records(session_.last_schema(), "jobs");
+      if (!detail::write_job(connection, job)) {
+        connection.script("ROLLBACK");
+        return CommitResult::conflict;
+      }
+      session_.commit();
+      return CommitResult::done;
+    });
+  } catch (const detail::PostgresUnknown& unknown) {
+    return make_out(job, unknown.words);
+  }
+}
+
 inline void PostgresStore::read_all(const std::function<void(TaskContents&&)>& take) {
   detail::PostgresSession session{place_, options_};
   session.connection().unname();  // a clash of names would be in the middle of what cannot be begun again
-  std::vector<std::string> names;
+  std::set<std::string> names;
+  bool with_jobs = false;
   session.call([&](detail::PostgresConnection& connection) {
     names.clear();
     session.begin_reading();
-    const auto rows =
-        connection.run("SELECT s.schema, t.name FROM canary_store s LEFT JOIN canary_tasks t ON true ORDER BY t.name");
+    const auto rows = connection.run("SELECT s.schema, t.name FROM canary_store s LEFT JOIN canary_tasks t ON true");
     session.check_schema(rows);
-    for (int i = 0; i != rows.size() && !rows.null(i, 1); ++i) names.push_back(rows.text(i, 1));
+    for (int i = 0; i != rows.size() && !rows.null(i, 1); ++i) names.insert(rows.text(i, 1));
+    with_jobs = session.last_schema() >= detail::postgres_records_from;
+    if (!with_jobs) return;
+    const auto more = connection.run("SELECT DISTINCT task FROM canary_jobs");
+    for (int i = 0; i != more.size(); ++i) names.insert(more.text(i, 0));
   });
   // What was given away cannot be given a second time: from here on nothing is tried again.
   session.call_once([&](detail::PostgresConnection& connection) {
     for (const std::string& name : names) {
       connection.start_clock();
       TaskContents contents{load_by(session, name, {.all = true}), history_by(session, name, {})};
+      if (with_jobs) contents.jobs = detail::read_jobs(connection, {.task = name});
       take(std::move(contents));
     }
     connection.start_clock();
@@ -295,15 +381,19 @@ inline void PostgresStore::replace_all(const std::function<std::optional<TaskCon
     connection.start_clock(detail::postgres_long_ms);
     connection.script(
         "LOCK TABLE canary_tasks, canary_versions, canary_history, canary_store IN SHARE ROW EXCLUSIVE MODE");
-    session.check_schema(session.schema());
-    connection.script(
-        "SET LOCAL canary.replacing = 'on';"
-        "DELETE FROM canary_history;DELETE FROM canary_versions;DELETE FROM canary_tasks");
+    session.check_schema(lock_store(connection));
+    connection.script("SET LOCAL canary.replacing = 'on'");
+    if (session.last_schema() >= detail::postgres_records_from)
+      connection.script("LOCK TABLE canary_jobs IN SHARE ROW EXCLUSIVE MODE;DELETE FROM canary_jobs");
+    connection.script("DELETE FROM canary_history;DELETE FROM canary_versions;DELETE FROM canary_tasks");
   });
   try {
     session.call_once([&](detail::PostgresConnection& connection) {
       const std::uint32_t schema = session.last_schema();
-      while (const std::optional<TaskContents> contents = next()) write_task(connection, schema, *contents);
+      while (const std::optional<TaskContents> contents = next()) {
+        if (!contents->jobs.empty()) session.check_records(schema, "jobs");
+        write_task(connection, schema, *contents);
+      }
       connection.start_clock(detail::postgres_long_ms);
       if (schema >= detail::postgres_records_from) connection.script(std::string{detail::postgres_forget_evidence});
       const auto counted = connection.run(
@@ -324,6 +414,19 @@ inline void PostgresStore::replace_all(const std::function<std::optional<TaskCon
 
 inline void PostgresStore::write_task(detail::PostgresConnection& connection, std::uint32_t schema,
                                       const TaskContents& contents) {
+  const TaskRecord& task = contents.task;
+  const std::vector<Job> jobs = restored_jobs(contents);
+  if (task.revision != 0 || jobs.empty()) write_record(connection, schema, contents);
+  for (const Job& each : jobs) {
+    connection.start_clock();
+    if (!detail::insert_job(connection, each))
+      throw StoreError{StoreErrc::invalid, "job " + each.id + ": it is there twice"};
+  }
+}
+
+/// All of a task but its jobs.
+inline void PostgresStore::write_record(detail::PostgresConnection& connection, std::uint32_t schema,
+                                        const TaskContents& contents) {
   const TaskRecord& task = contents.task;
   std::uint64_t sum_ppm = 0;
   for (const ModelVersion& row : task.versions) sum_ppm += row.weight_ppm;

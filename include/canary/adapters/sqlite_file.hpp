@@ -61,6 +61,9 @@ struct SqliteStoreRow {
 /// Throws unless a program of schema `known` reads and writes a file of `row`'s.
 void check_schema(const std::string& path, const SqliteStoreRow& row, std::uint32_t known);
 
+/// Throws unless the file's schema keeps what is asked for, which the first one did not.
+void check_records(const std::string& path, const SqliteStoreRow& row, const char* what = "interactions");
+
 /// Within a write transaction: from the schema `from` to that of the program. 0: from nothing at all.
 void bring_forward(SqliteConnection& db, const SqliteSchema& schema, std::uint32_t from);
 
@@ -91,6 +94,13 @@ inline void check_schema(const std::string& path, const SqliteStoreRow& row, std
                      "`" + path + "`: schema " + std::to_string(row.schema) + " is too old: this program knows " +
                          std::to_string(known) + " and " + std::to_string(known - 1),
                      "upgrade the other programs that have it open, then: canary store migrate"};
+}
+
+inline void check_records(const std::string& path, const SqliteStoreRow& row, const char* what) {
+  if (row.schema >= sqlite_records_from) return;
+  throw StoreError{StoreErrc::schema_older,
+                   "`" + path + "`: schema " + std::to_string(row.schema) + " keeps no " + what,
+                   "upgrade the other programs that have it open, then: canary store migrate"};
 }
 
 /// The triggers as they stand at a schema.

@@ -82,13 +82,6 @@ class SqliteRepeated {
   sqlite3_stmt* statement_;
 };
 
-inline void check_records(const std::string& path, const SqliteStoreRow& row) {
-  if (row.schema >= sqlite_records_from) return;
-  throw StoreError{StoreErrc::schema_older,
-                   "`" + path + "`: schema " + std::to_string(row.schema) + " keeps no interactions",
-                   "upgrade the other programs that have it open, then: canary store migrate"};
-}
-
 /// Largest number that a column holds.
 inline constexpr std::uint64_t sqlite_most = std::numeric_limits<std::int64_t>::max();
 

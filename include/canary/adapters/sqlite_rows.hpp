@@ -16,6 +16,7 @@
 #include <vector>
 
 #include "canary/adapters/sqlite_connection.hpp"
+#include "canary/adapters/sqlite_jobs.hpp"
 #include "canary/adapters/sqlite_schema.hpp"
 #include "canary/control/store.hpp"
 #include "canary/control/store_text.hpp"
@@ -197,12 +198,36 @@ inline void add_history(SqliteConnection& db, std::uint32_t schema, std::string_
         "VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)");
 }
 
+/// Names that a backup has a part for: tasks, and what jobs were made for before it was one.
+[[nodiscard]] inline std::vector<std::string> read_all_names(SqliteConnection& db, std::uint32_t schema) {
+  if (schema < sqlite_records_from) return read_task_names(db);
+  SqliteQuery query{db, "SELECT name FROM tasks WHERE revision > 0 UNION SELECT task FROM jobs ORDER BY 1"};
+  std::vector<std::string> names;
+  while (query.next()) names.push_back(query.text(0));
+  return names;
+}
+
+/// All of a task, or of what jobs alone are there for.
+[[nodiscard]] inline TaskContents read_contents(SqliteConnection& db, std::uint32_t schema, const std::string& name) {
+  TaskContents contents;
+  if (std::optional<TaskRecord> task = read_task(db, schema, name)) {
+    contents.task = *std::move(task);
+    (void)read_serving(db, contents.task);
+    read_versions(db, {.all = true}, contents.task);
+    contents.history = read_history(db, schema, name, {});
+  }
+  contents.task.name = name;
+  if (schema >= sqlite_records_from) contents.jobs = read_jobs(db, {.task = name});
+  return contents;
+}
+
 /// A whole task into a store without its triggers, which check here by hand what they would have.
 inline void add_contents(SqliteConnection& db, std::uint32_t schema, const TaskContents& contents,
                          std::int64_t change) {
   const TaskRecord& task = contents.task;
+  const std::vector<Job> jobs = restored_jobs(contents);
   bool good = task.partition.valid() && contents.history.size() == task.revision &&
-              task.versions.size() == task.version_count && task.revision != 0;
+              task.versions.size() == task.version_count && (task.revision != 0 || !jobs.empty());
   std::uint64_t allocated_ppm = 0;
   for (std::size_t i = 0; good && i != task.versions.size(); ++i) {
     good = task.versions[i].number == i + 1;
@@ -210,7 +235,7 @@ inline void add_contents(SqliteConnection& db, std::uint32_t schema, const TaskC
   }
   for (std::size_t i = 0; good && i != contents.history.size(); ++i)
     good = contents.history[i].revision == i + 1 && contents.history[i].partition.valid();
-  if (good) {
+  if (good && task.revision != 0) {
     add_task(db, task, change, allocated_ppm);
     if (schema >= sqlite_records_from) set_epoch(db, task.name, task.epoch, task.rollouts);
     for (const ModelVersion& each : task.versions) add_version(db, task.name, each);
@@ -218,6 +243,7 @@ inline void add_contents(SqliteConnection& db, std::uint32_t schema, const TaskC
     good = read_serving(db, task.name, task.partition).has_value();
   }
   if (!good) db.fail_invalid(of_task(task.name, "what should replace it does not fit together"));
+  for (const Job& each : jobs) add_job(db, each);
 }
 
 }  // namespace canary::detail

@@ -1,12 +1,15 @@
 // sqlite_schema.hpp: the tables of an SQLite store, as numbered steps. Layer adapters; a part of sqlite_store.hpp.
 // Constraints and triggers hold what must never be wrong, whichever program writes: the weights of a task sum to at most
-// 100 %, version numbers are given in turn and never again, history has no gap and does not change.
+// 100 %, version numbers are given in turn and never again, history has no gap and does not change, a job is as
+// job_row.hpp says.
 //
 // Triggers refuse by RAISE(ABORT): a CHECK alone would be skipped by a statement with OR IGNORE. Tables are WITHOUT ROWID,
 // since OR REPLACE by a rowid would delete a row that no trigger sees.
 #pragma once
 
+#include <algorithm>
 #include <array>
+#include <cstddef>
 #include <cstdint>
 #include <span>
 
@@ -32,6 +35,14 @@ namespace detail {
 
 /// `cnry`: in the file's header, so that no other program's database is taken for a store.
 inline constexpr std::int64_t sqlite_application_id = 0x636E7279;
+
+/// One text behind the other.
+template <std::size_t first_size, std::size_t second_size>
+[[nodiscard]] constexpr auto joined(const char (&first)[first_size], const char (&second)[second_size]) {
+  std::array<char, first_size + second_size - 1> text{};
+  std::copy_n(second, second_size, std::copy_n(first, first_size - 1, text.begin()));
+  return text;
+}
 
 inline constexpr const char* sqlite_tables_1 = R"sql(
 CREATE TABLE store (
@@ -90,7 +101,7 @@ CREATE TABLE history (
 ) STRICT, WITHOUT ROWID;
 )sql";
 
-inline constexpr const char* sqlite_guards_1 = R"sql(
+inline constexpr char sqlite_guards_1[] = R"sql(
 CREATE TRIGGER store_stays BEFORE DELETE ON store BEGIN
   SELECT RAISE(ABORT, 'the row of the store stays');
 END;
@@ -167,7 +178,7 @@ CREATE TRIGGER history_stays BEFORE DELETE ON history BEGIN
 END;
 )sql";
 
-inline constexpr const char* sqlite_no_guards_1 = R"sql(
+inline constexpr char sqlite_no_guards_1[] = R"sql(
 DROP TRIGGER store_stays; DROP TRIGGER store_counts_up;
 DROP TRIGGER tasks_begin_empty; DROP TRIGGER tasks_stay; DROP TRIGGER tasks_keep_name; DROP TRIGGER tasks_count_up;
 DROP TRIGGER tasks_count_versions; DROP TRIGGER tasks_sum_weights;
@@ -241,16 +252,68 @@ CREATE TABLE waiting_feedback (
   score INTEGER NOT NULL
 ) STRICT;
 CREATE INDEX waiting_feedback_by_time ON waiting_feedback (at_us);
+CREATE TABLE jobs (
+  id TEXT NOT NULL PRIMARY KEY CHECK (id NOT GLOB '*[^a-z0-9-]*' AND length(id) BETWEEN 1 AND 40),
+  task TEXT NOT NULL CHECK (task <> ''),
+  provider TEXT NOT NULL,
+  provider_job_id TEXT NOT NULL,
+  status TEXT NOT NULL CHECK (status IN ('QUEUED', 'RUNNING', 'SUCCEEDED', 'FAILED', 'CANCELLED')),
+  phase TEXT NOT NULL CHECK (phase IN ('stored', 'creating', 'following', 'closed')),
+  revision INTEGER NOT NULL CHECK (revision > 0),
+  created_at_us INTEGER NOT NULL,
+  changed_at_us INTEGER NOT NULL,
+  version INTEGER NOT NULL CHECK (version BETWEEN 0 AND 65000),
+  job TEXT NOT NULL,  -- the whole row
+  CONSTRAINT "a version without success" CHECK (version = 0 OR status = 'SUCCEEDED'),
+  CONSTRAINT "closed and not ended" CHECK (phase <> 'closed' OR status IN ('SUCCEEDED', 'FAILED', 'CANCELLED'))
+) STRICT, WITHOUT ROWID;
+CREATE INDEX jobs_by_task ON jobs (task, created_at_us);
+CREATE INDEX jobs_open ON jobs (created_at_us) WHERE phase <> 'closed';
+CREATE UNIQUE INDEX jobs_by_version ON jobs (task, version) WHERE version <> 0;
 )sql";
 
-/// The first schema that keeps epochs, rollouts and interactions.
+inline constexpr char sqlite_job_guards[] = R"sql(
+CREATE TRIGGER jobs_begin_once BEFORE INSERT ON jobs
+WHEN NEW.revision <> 1 OR NEW.version <> 0 OR EXISTS (SELECT 1 FROM jobs WHERE id = NEW.id) BEGIN
+  SELECT RAISE(ABORT, 'a job begins once, at revision 1 and without a version');
+END;
+CREATE TRIGGER jobs_keep_task BEFORE UPDATE ON jobs WHEN NEW.id <> OLD.id OR NEW.task <> OLD.task BEGIN
+  SELECT RAISE(ABORT, 'a job keeps its id and its task');
+END;
+CREATE TRIGGER jobs_count_up BEFORE UPDATE ON jobs WHEN NEW.revision <> OLD.revision + 1 BEGIN
+  SELECT RAISE(ABORT, 'the revision of a job goes up by 1');
+END;
+CREATE TRIGGER jobs_ended_for_good BEFORE UPDATE ON jobs
+WHEN NEW.status <> OLD.status AND OLD.status IN ('SUCCEEDED', 'FAILED', 'CANCELLED') BEGIN
+  SELECT RAISE(ABORT, 'a job that has ended stays as it ended');
+END;
+CREATE TRIGGER jobs_one_version BEFORE UPDATE ON jobs
+WHEN NEW.version <> OLD.version AND (OLD.version <> 0
+  OR NOT EXISTS (SELECT 1 FROM versions WHERE task = NEW.task AND number = NEW.version)
+  OR EXISTS (SELECT 1 FROM jobs WHERE task = NEW.task AND version = NEW.version AND version <> 0)) BEGIN
+  SELECT RAISE(ABORT, 'a job gets one version, which is there and no other job''s');
+END;
+CREATE TRIGGER jobs_stay BEFORE DELETE ON jobs BEGIN
+  SELECT RAISE(ABORT, 'a job is never deleted');
+END;
+)sql";
+
+inline constexpr char sqlite_no_job_guards[] = R"sql(
+DROP TRIGGER jobs_begin_once; DROP TRIGGER jobs_keep_task; DROP TRIGGER jobs_count_up;
+DROP TRIGGER jobs_ended_for_good; DROP TRIGGER jobs_one_version; DROP TRIGGER jobs_stay;
+)sql";
+
+inline constexpr auto sqlite_guards_2 = joined(sqlite_guards_1, sqlite_job_guards);
+inline constexpr auto sqlite_no_guards_2 = joined(sqlite_no_guards_1, sqlite_no_job_guards);
+
+/// The first schema that keeps epochs, rollouts, interactions and jobs.
 inline constexpr std::uint32_t sqlite_records_from = 2;
 
 }  // namespace detail
 
 inline constexpr std::array<SqliteMigration, 2> sqlite_migrations{{
     {detail::sqlite_tables_1, detail::sqlite_guards_1, detail::sqlite_no_guards_1},
-    {detail::sqlite_tables_2},
+    {detail::sqlite_tables_2, detail::sqlite_guards_2.data(), detail::sqlite_no_guards_2.data()},
 }};
 inline constexpr SqliteSchema sqlite_schema{sqlite_migrations};
 

@@ -29,11 +29,13 @@
 #include "canary/adapters/sqlite_connection.hpp"
 #include "canary/adapters/sqlite_file.hpp"
 #include "canary/adapters/sqlite_interactions.hpp"
+#include "canary/adapters/sqlite_jobs.hpp"
 #include "canary/adapters/sqlite_recorded.hpp"
 #include "canary/adapters/sqlite_rows.hpp"
 #include "canary/adapters/sqlite_schema.hpp"
 #include "canary/adapters/sqlite_session.hpp"
 #include "canary/control/interaction_store.hpp"
+#include "canary/control/job_row.hpp"
 #include "canary/control/store.hpp"
 
 namespace canary {
@@ -50,6 +52,9 @@ class SqliteStore final : public Store {
   [[nodiscard]] TaskRecord load(std::string_view task, const VersionFilter& filter) override;
   [[nodiscard]] CommitResult commit(const Commit& change) override;
   [[nodiscard]] std::vector<HistoryRow> history(std::string_view task, const HistoryFilter& filter) override;
+  [[nodiscard]] std::vector<Job> jobs(const JobFilter& filter) override;
+  [[nodiscard]] std::optional<Job> find_job(std::string_view id) override;
+  [[nodiscard]] CommitResult put_job(const Job& job) override;
   [[nodiscard]] std::unique_ptr<Follower> follow() override;
   /// Over a connection of its own: `take` may call this store.
   void read_all(const std::function<void(TaskContents&&)>& take) override;
@@ -195,14 +200,17 @@ inline TaskRecord SqliteStore::load(std::string_view task, const VersionFilter& 
 }
 
 inline CommitResult SqliteStore::commit(const Commit& change) {
+  check_job(change);
   const std::lock_guard lock{mutex_};
   return session_.write([&](detail::SqliteConnection& db, const detail::SqliteStoreRow& store) {
     const auto refuse = [&](std::string_view words) { db.fail_invalid(detail::of_task(change.task, words)); };
+    if (change.job) detail::check_records(place_->path, store, "jobs");
     std::optional<TaskRecord> task = detail::read_task(db, store.schema, change.task);
     const bool unknown = !task;
     if (unknown) task.emplace().name = change.task;
     if (task->revision != change.expected_revision) return CommitResult::conflict;
     if (!change.token.empty() && change.token != store.token) return CommitResult::conflict;
+    if (change.job && !detail::is_next(db, *change.job)) return CommitResult::conflict;
     if (change.row.revision != change.expected_revision + 1) refuse("the history row is of another revision");
     if (!change.row.partition.valid()) refuse("the partition does not cover the ring");
 
@@ -220,6 +228,7 @@ inline CommitResult SqliteStore::commit(const Commit& change) {
       detail::set_epoch(db, change.task, change.row.epoch, change.row.rollouts);
     if (!detail::read_serving(db, change.task, change.row.partition))
       refuse("the partition is not that of the versions' weights");
+    if (change.job) detail::put_job(db, *change.job);
     detail::run(db, "UPDATE store SET change = ?1", store.change + 1);
     return CommitResult::done;
   });
@@ -229,6 +238,34 @@ inline std::vector<HistoryRow> SqliteStore::history(std::string_view task, const
   const std::lock_guard lock{mutex_};
   return session_.read([&](detail::SqliteConnection& db, const detail::SqliteStoreRow& store) {
     return detail::read_history(db, store.schema, task, filter);
+  });
+}
+
+inline std::vector<Job> SqliteStore::jobs(const JobFilter& filter) {
+  const std::lock_guard lock{mutex_};
+  return session_.read([&](detail::SqliteConnection& db, const detail::SqliteStoreRow& store) {
+    detail::check_records(place_->path, store, "jobs");
+    return detail::read_jobs(db, filter);
+  });
+}
+
+inline std::optional<Job> SqliteStore::find_job(std::string_view id) {
+  const std::lock_guard lock{mutex_};
+  return session_.read([&](detail::SqliteConnection& db, const detail::SqliteStoreRow& store) {
+    detail::check_records(place_->path, store, "jobs");
+    return detail::read_job(db, id);
+  });
+}
+
+/// Followers have nothing to see in it: it is no change of the store's count.
+inline CommitResult SqliteStore::put_job(const Job& job) {
+  check_job(job);
+  const std::lock_guard lock{mutex_};
+  return session_.write([&](detail::SqliteConnection& db, const detail::SqliteStoreRow& store) {
+    detail::check_records(place_->path, store, "jobs");
+    if (!detail::is_next(db, job)) return CommitResult::conflict;
+    detail::put_job(db, job);
+    return CommitResult::done;
   });
 }
 
@@ -251,14 +288,8 @@ inline std::unique_ptr<InteractionStore> SqliteStore::interactions() {
 inline void SqliteStore::read_all(const std::function<void(TaskContents&&)>& take) {
   detail::SqliteSession reader{place_};
   (void)reader.read([&](detail::SqliteConnection& db, const detail::SqliteStoreRow& store) {
-    const std::vector<std::string> names = detail::read_task_names(db);
-    for (const std::string& name : names) {
-      std::optional<TaskRecord> task = detail::read_task(db, store.schema, name);
-      if (!task) continue;
-      (void)detail::read_serving(db, *task);
-      detail::read_versions(db, {.all = true}, *task);
-      take({*std::move(task), detail::read_history(db, store.schema, name, {})});
-    }
+    const std::vector<std::string> names = detail::read_all_names(db, store.schema);
+    for (const std::string& name : names) take(detail::read_contents(db, store.schema, name));
     return names.size();
   });
 }
@@ -268,9 +299,12 @@ inline void SqliteStore::replace_all(const std::function<std::optional<TaskConte
   (void)session_.write([&](detail::SqliteConnection& db, const detail::SqliteStoreRow& store) {
     const SqliteMigration& guards = detail::guards_at(place_->options.schema, store.schema);
     db.execute(guards.no_guards);
+    if (store.schema >= detail::sqlite_records_from) db.execute("DELETE FROM jobs");
     db.execute("DELETE FROM history; DELETE FROM versions; DELETE FROM tasks");
-    while (const std::optional<TaskContents> contents = next())
+    while (const std::optional<TaskContents> contents = next()) {
+      if (!contents->jobs.empty()) detail::check_records(place_->path, store, "jobs");
       detail::add_contents(db, store.schema, *contents, store.change + 1);
+    }
     if (store.schema >= detail::sqlite_records_from) detail::forget_evidence(db);
     detail::run(db, "UPDATE store SET token = lower(hex(randomblob(16))), change = ?1", store.change + 1);
     db.execute(guards.guards);

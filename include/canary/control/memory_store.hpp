@@ -18,6 +18,7 @@
 #include <vector>
 
 #include "canary/control/interaction_store.hpp"
+#include "canary/control/job_row.hpp"
 #include "canary/control/memory_interactions.hpp"
 #include "canary/control/store.hpp"
 
@@ -32,6 +33,9 @@ class MemoryStore final : public Store {
   [[nodiscard]] TaskRecord load(std::string_view task, const VersionFilter& filter) override;
   [[nodiscard]] CommitResult commit(const Commit& change) override;
   [[nodiscard]] std::vector<HistoryRow> history(std::string_view task, const HistoryFilter& filter) override;
+  [[nodiscard]] std::vector<Job> jobs(const JobFilter& filter) override;
+  [[nodiscard]] std::optional<Job> find_job(std::string_view id) override;
+  [[nodiscard]] CommitResult put_job(const Job& job) override;
   [[nodiscard]] std::unique_ptr<Follower> follow() override;
   void read_all(const std::function<void(TaskContents&&)>& take) override;
   void replace_all(const std::function<std::optional<TaskContents>()>& next) override;
@@ -43,10 +47,12 @@ class MemoryStore final : public Store {
     TaskContents contents;
     std::int64_t change = 0;
   };
+  using Jobs = std::map<std::string, Job, std::less<>>;
   struct State {
     std::mutex mutex;
     std::condition_variable changed;
     std::map<std::string, Task, std::less<>> tasks;
+    Jobs jobs;
     std::int64_t change = 0;
     std::uint64_t generation = 1;
     std::shared_ptr<detail::MemoryRecorded> recorded = std::make_shared<detail::MemoryRecorded>();
@@ -56,6 +62,9 @@ class MemoryStore final : public Store {
   class MemoryFollower;
 
   static void check(const TaskRecord& task, const Commit& change);
+  static void check(const Jobs& jobs, const Job& job, std::uint32_t version_count);
+  [[nodiscard]] static bool is_next(const Jobs& jobs, const Job& job);
+  [[nodiscard]] static std::vector<Job> filtered(const Jobs& jobs, const JobFilter& filter);
 
   std::shared_ptr<State> state_;
 };
@@ -153,7 +162,24 @@ inline void MemoryStore::check(const TaskRecord& task, const Commit& change) {
     throw StoreError{StoreErrc::invalid, "task " + task.name + ": the change breaks a constraint of the store"};
 }
 
+/// What the constraints of a database check, of a job that is the next change of its row.
+inline void MemoryStore::check(const Jobs& jobs, const Job& job, std::uint32_t version_count) {
+  const auto before = jobs.find(job.id);
+  if (before != jobs.end()) check_job_change(before->second, job);
+  const bool taken = std::any_of(jobs.begin(), jobs.end(), [&job](const auto& other) {
+    return other.second.version == job.version && other.second.task == job.task && other.first != job.id;
+  });
+  if (job.version != 0 && (taken || job.version > version_count))
+    throw StoreError{StoreErrc::invalid, "job " + job.id + ": its version is not there, or another job's"};
+}
+
+inline bool MemoryStore::is_next(const Jobs& jobs, const Job& job) {
+  const auto before = jobs.find(job.id);
+  return job.revision == (before == jobs.end() ? 0 : before->second.revision) + 1;
+}
+
 inline CommitResult MemoryStore::commit(const Commit& change) {
+  check_job(change);
   const std::lock_guard lock{state_->mutex};
   const auto at = state_->tasks.find(change.task);
   Task task = at == state_->tasks.end() ? Task{} : at->second;
@@ -161,6 +187,7 @@ inline CommitResult MemoryStore::commit(const Commit& change) {
   record.name = change.task;
   if (record.revision != change.expected_revision) return CommitResult::conflict;
   if (!change.token.empty() && change.token != state_->token()) return CommitResult::conflict;
+  if (change.job && !is_next(state_->jobs, *change.job)) return CommitResult::conflict;
   for (const ModelVersion& row : change.versions) {
     const bool fits = row.number != 0 && row.number <= record.version_count + 1;
     if (!fits) throw StoreError{StoreErrc::invalid, "task " + record.name + ": a version's number is out of turn"};
@@ -176,9 +203,11 @@ inline CommitResult MemoryStore::commit(const Commit& change) {
   if (!change.row.rollouts.empty()) record.rollouts = change.row.rollouts;
   ++record.revision;
   check(record, change);
+  if (change.job) check(state_->jobs, *change.job, record.version_count);
   task.contents.history.push_back(change.row);
   task.change = state_->change + 1;
   state_->tasks.insert_or_assign(change.task, std::move(task));
+  if (change.job) state_->jobs.insert_or_assign(change.job->id, *change.job);
   ++state_->change;
   state_->changed.notify_all();
   return CommitResult::done;
@@ -195,6 +224,40 @@ inline std::vector<HistoryRow> MemoryStore::history(std::string_view name, const
   return rows;
 }
 
+inline std::vector<Job> MemoryStore::filtered(const Jobs& jobs, const JobFilter& filter) {
+  std::vector<Job> found;
+  for (const auto& [id, job] : jobs)
+    if ((filter.task.empty() || job.task == filter.task) && (!filter.open || job.phase != JobPhase::closed))
+      found.push_back(job);
+  std::stable_sort(found.begin(), found.end(),
+                   [](const Job& a, const Job& b) { return a.created_at_us < b.created_at_us; });
+  if (found.size() > filter.newest)
+    found.erase(found.begin(), found.end() - static_cast<std::ptrdiff_t>(filter.newest));
+  return found;
+}
+
+inline std::vector<Job> MemoryStore::jobs(const JobFilter& filter) {
+  const std::lock_guard lock{state_->mutex};
+  return filtered(state_->jobs, filter);
+}
+
+inline std::optional<Job> MemoryStore::find_job(std::string_view id) {
+  const std::lock_guard lock{state_->mutex};
+  const auto at = state_->jobs.find(id);
+  if (at == state_->jobs.end()) return {};
+  return at->second;
+}
+
+inline CommitResult MemoryStore::put_job(const Job& job) {
+  check_job(job);
+  const std::lock_guard lock{state_->mutex};
+  if (!is_next(state_->jobs, job)) return CommitResult::conflict;
+  const auto task = state_->tasks.find(job.task);
+  check(state_->jobs, job, task == state_->tasks.end() ? 0 : task->second.contents.task.version_count);
+  state_->jobs.insert_or_assign(job.id, job);
+  return CommitResult::done;
+}
+
 inline std::unique_ptr<Follower> MemoryStore::follow() { return std::make_unique<MemoryFollower>(state_); }
 
 inline std::unique_ptr<InteractionStore> MemoryStore::interactions() {
@@ -202,23 +265,37 @@ inline std::unique_ptr<InteractionStore> MemoryStore::interactions() {
 }
 
 inline void MemoryStore::read_all(const std::function<void(TaskContents&&)>& take) {
-  std::vector<TaskContents> all;
+  std::map<std::string, TaskContents, std::less<>> all;
   {
     const std::lock_guard lock{state_->mutex};
-    for (const auto& [name, task] : state_->tasks) all.push_back(task.contents);
+    for (const auto& [name, task] : state_->tasks) all.emplace(name, task.contents);
+    for (Job& job : filtered(state_->jobs, {})) {
+      TaskContents& contents = all[job.task];
+      contents.task.name = job.task;
+      contents.jobs.push_back(std::move(job));
+    }
   }
-  for (TaskContents& contents : all) take(std::move(contents));
+  for (auto& [name, contents] : all) take(std::move(contents));
 }
 
 inline void MemoryStore::replace_all(const std::function<std::optional<TaskContents>()>& next) {
   std::map<std::string, Task, std::less<>> tasks;
+  Jobs jobs;
   std::int64_t change = 0;
   while (std::optional<TaskContents> contents = next()) {
+    for (Job& job : restored_jobs(*contents)) {
+      check(jobs, job, contents->task.version_count);
+      if (const std::string id = job.id; !jobs.emplace(id, std::move(job)).second)
+        throw StoreError{StoreErrc::invalid, "job " + id + ": it is there twice"};
+    }
+    const bool jobs_alone = contents->task.revision == 0 && !contents->jobs.empty();
+    contents->jobs.clear();
     std::string name = contents->task.name;
-    tasks.insert_or_assign(std::move(name), Task{std::move(*contents), ++change});
+    if (!jobs_alone) tasks.insert_or_assign(std::move(name), Task{std::move(*contents), ++change});
   }
   const std::lock_guard lock{state_->mutex};
   state_->tasks = std::move(tasks);
+  state_->jobs = std::move(jobs);
   ++state_->generation;
   state_->change += change + 1;  // waiting followers look again
   for (auto& [name, task] : state_->tasks) task.change = state_->change;

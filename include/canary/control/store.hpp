@@ -101,11 +101,13 @@ struct Commit {
   std::vector<ModelVersion> versions;
   HistoryRow row;          ///< its revision is expected_revision + 1; its partition becomes the task's
   std::string token = {};  ///< TaskRecord's: a store that was restored since says `conflict`. Empty: any will do
+  std::optional<Job> job =
+      {};  ///< written in the same transaction, as put_job() would; a conflict of either is of both
 };
 
 enum class CommitResult : std::uint8_t {
   done,
-  conflict,  ///< the task is at another revision, or of another epoch token: nothing was written
+  conflict,  ///< the task or the job is at another revision, or of another epoch token: nothing was written
 };
 
 /// Which rows load() brings beside the task's own.
@@ -155,8 +157,10 @@ struct StoreDelta {
 
 /// One task with all that belongs to it, for backup and restore.
 struct TaskContents {
-  TaskRecord task;  ///< with every version
+  TaskRecord
+      task;  ///< with every version; of revision 0, and with its name alone, where there are jobs before versions
   std::vector<HistoryRow> history;
+  std::vector<Job> jobs = {};  ///< a restored store holds none of them for anybody
 };
 
 /// What a store answers about itself.
@@ -214,7 +218,7 @@ class Follower {
 /// Where versions outlive the process. commit() is durable once it returns; one writer wins, the others get
 /// CommitResult::conflict. Calls may come from any thread and are serialised. Making a store touches nothing: the first
 /// call connects, and makes the schema where there is none at all.
-/// Proved by tests/contract/store_contract.hpp for every store.
+/// Proved by tests/contract/store_contract.hpp and job_contract.hpp for every store.
 class Store {
  public:
   virtual ~Store() = default;
@@ -233,11 +237,23 @@ class Store {
 
   [[nodiscard]] virtual std::vector<HistoryRow> history(std::string_view task, const HistoryFilter& filter) = 0;
 
+  /// Fine-tune jobs, the oldest first.
+  /// Errors  StoreError `schema_older`, here and below, for a store of a schema that keeps none.
+  [[nodiscard]] virtual std::vector<Job> jobs(const JobFilter& filter) = 0;
+
+  /// Nothing for an id that no job has.
+  [[nodiscard]] virtual std::optional<Job> find_job(std::string_view id) = 0;
+
+  /// Writes a job's row over that of revision `job.revision - 1`; 1 makes it. Durable once it returns. A connection lost in
+  /// the middle is made out; `conflict` is then said, too, when the row has gone on since, past what may have been ours.
+  /// Errors  StoreError `invalid` for what no job can be, or cannot become; job_row.hpp has the rules.
+  [[nodiscard]] virtual CommitResult put_job(const Job& job) = 0;
+
   /// A follower for one thread; it may be made while the store cannot be reached. It never makes the schema: a store that
   /// has vanished is out of reach, and not an empty one.
   [[nodiscard]] virtual std::unique_ptr<Follower> follow() = 0;
 
-  /// Every task, in one consistent view, while others go on writing.
+  /// Every task and every job, in one consistent view, while others go on writing.
   virtual void read_all(const std::function<void(TaskContents&&)>& take) = 0;
 
   /// In one transaction: everything goes, what `next` gives comes instead until it gives nothing, and the store gets a new
