@@ -29,6 +29,9 @@ class Interrupts {
     for (std::size_t i = 0; i != count; ++i) sigaction(signals[i], &before_[i], nullptr);
   }
 
+  /// True when one came.
+  [[nodiscard]] static bool pending() noexcept { return came != 0; }
+
   /// Errors  Interrupted when one came.
   static void check() {
     if (came != 0) throw Interrupted{came};

@@ -21,7 +21,7 @@ inline void ConfigReader::alerts(const Node& node) {
   section(node, "alerts",
           {{"webhook", [&](const Node& n) { webhook(n, to.webhook); }},
            {"webhook_secret_env", [&](const Node& n) { variable(n, to.webhook_secret_env); }},
-           {"command", [&](const Node& n) { alert_command(n, to); }},
+           {"command", [&](const Node& n) { command(n, to.command); }},
            {"log", [&](const Node& n) { flag(n, to.log); }},
            {"repeat_s", [&](const Node& n) { count(n, 0, 30 * 86'400, "seconds", to.repeat_s); }},
            {"shutdown_days", [&](const Node& n) { count(n, 0, 3'650, "days", to.shutdown_days); }},
@@ -40,18 +40,18 @@ inline void ConfigReader::webhook(const Node& node, std::string& target) {
 }
 
 /// A program, from the file's folder, and its arguments as they are.
-inline void ConfigReader::alert_command(const Node& node, AlertsConfig& to) {
+inline void ConfigReader::command(const Node& node, std::vector<std::string>& target) {
   constexpr std::size_t most = 256;
   const toml::array* words = node.as_array();
   if (words == nullptr) return wrong_type(node, "a program and its arguments, e.g. [\"/usr/local/bin/page\", \"ops\"]");
   if (words->size() > most) return faults_.add(node.source(), "more than 256 arguments");
-  to.command.clear();
+  target.clear();
   for (const Node& word : *words) {
     std::string got;
     const auto* value = word.as_string();
-    const bool may_be_empty = !to.command.empty() && value != nullptr && value->get().empty();
-    if (!may_be_empty && !text(word, to.command.empty() ? "a program's path" : "an argument", got)) return;
-    to.command.push_back(to.command.empty() ? resolved(got) : std::move(got));
+    const bool may_be_empty = !target.empty() && value != nullptr && value->get().empty();
+    if (!may_be_empty && !text(word, target.empty() ? "a program's path" : "an argument", got)) return;
+    target.push_back(target.empty() ? resolved(got) : std::move(got));
   }
 }
 

@@ -57,11 +57,14 @@ class ConfigReader : TomlValues {
   void recorder(const Node& node);
   void ring(const Node& node, std::uint32_t& target);
   void fine_tune(const Node& node);
+  void prices(const Node& node, FineTuneConfig& to);
   void alerts(const Node& node);
   void webhook(const Node& node, std::string& target);
-  void alert_command(const Node& node, AlertsConfig& to);
+  void command(const Node& node, std::vector<std::string>& target);
   void degradation(const Node& node, DegradationConfig& to);
   void provider(std::string_view name, const toml::table& table);
+  void base_url(const Node& node, std::string& target);
+  void check_kind(const ProviderConfig& provider, const toml::table& table);
   void task(std::string_view name, const toml::key& key, const toml::table& table);
   void versions(const Node& node, TaskConfig& task);
   void check_versions(TaskConfig& task, const std::vector<const toml::table*>& tables);
@@ -169,60 +172,8 @@ inline void ConfigReader::ring(const Node& node, std::uint32_t& target) {
               "expected " + std::to_string(below) + " or " + std::to_string(2 * below));
 }
 
-inline void ConfigReader::fine_tune(const Node& node) {
-  FineTuneConfig& to = config_.fine_tune;
-  section(node, "fine_tune",
-          {{"provider",
-            [&](const Node& n) {
-              if (text(n, "a provider's name", to.provider)) provider_choice_ = &n;
-            }},
-           {"base_model", [&](const Node& n) { (void)text(n, "a model's name", to.base_model); }},
-           {"prompt_version", [&](const Node& n) { (void)text(n, "a name", to.prompt_version); }},
-           {"cost_max_usd", [&](const Node& n) { (void)number(n, 0, 1e9, to.cost_max_usd); }}});
-}
-
-inline void ConfigReader::provider(std::string_view name, const toml::table& table) {
-  ProviderConfig to;
-  to.name = name;
-  section(table, "provider." + shown(name, 128),
-          {{"kind",
-            [&](const Node& n) {
-              choice(n,
-                     {{"openai", ProviderKind::openai},
-                      {"azure", ProviderKind::azure},
-                      {"together", ProviderKind::together},
-                      {"command", ProviderKind::command}},
-                     to.kind);
-            }},
-           {"base_url",
-            [&](const Node& n) {
-              std::string url;
-              if (!text(n, "a URL", url)) return;
-              const bool http = url.starts_with("https://") || url.starts_with("http://");
-              const std::size_t host = url.find("://") + 3;
-              if (!http) return faults_.add(n.source(), "not a URL", "expected https://HOST/PATH");
-              if (url.find('@') < url.find('/', host) || asks_for_secret(url))
-                return faults_.add(n.source(), "a user, password or key in the URL",
-                                   "secrets are never in the file: use api_key_env");
-              to.base_url = std::move(url);
-            }},
-           {"api_key_env", [&](const Node& n) { variable(n, to.api_key_env); }}});
-  config_.providers.push_back(std::move(to));
-}
-
-inline void ConfigReader::check_provider() {
-  if (provider_choice_ == nullptr || broken_) return;
-  std::vector<std::string_view> names;
-  names.reserve(config_.providers.size());
-  for (const ProviderConfig& p : config_.providers) names.push_back(p.name);
-  const std::string& chosen = config_.fine_tune.provider;
-  if (names.empty() && chosen == "openai") return;  // its kind's own address and settings
-  if (std::find(names.begin(), names.end(), chosen) == names.end())
-    faults_.add(provider_choice_->source(), "no such provider",
-                names.empty() ? "add a [provider.NAME] table" : suggestion(chosen, names, "providers"));
-}
-
 }  // namespace canary::detail
 
 #include "canary/adapters/toml_alerts.hpp"
+#include "canary/adapters/toml_fine_tune.hpp"
 #include "canary/adapters/toml_tasks.hpp"

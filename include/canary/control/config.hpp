@@ -72,6 +72,7 @@ struct ProviderConfig {
   ProviderKind kind = ProviderKind::openai;
   std::string base_url;              ///< empty: the kind's own
   std::string api_key_env;           ///< empty: no key is sent
+  std::uint32_t settle_ms = 60'000;  ///< longest that a job whose creation went unanswered may take to show there
   std::vector<std::string> command;  ///< kind command: a program and its arguments, without a shell
   std::string folder;                ///< kind command: where its jobs keep their files
   friend bool operator==(const ProviderConfig&, const ProviderConfig&) = default;

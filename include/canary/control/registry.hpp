@@ -70,6 +70,10 @@ class Registry {
 
   /// A new CANDIDATE at 0 %.
   Change register_version(std::string_view task, const NewVersion& wanted, const ChangeOptions& options = {});
+  /// The version that came of a fine-tune job, in one transaction with the job's closing.
+  /// Input   `job`: as it shall stand but for its version, with the revision after that of its row.
+  /// Errors  RegistryError conflict too when somebody else has changed the job.
+  Change register_job(Job job, const NewVersion& wanted, const ChangeOptions& options = {});
   /// Gives a version this share; its base alone gives or takes.
   Change canary(std::string_view task, std::uint32_t number, std::uint32_t ppm, const ChangeOptions& options = {});
   /// Makes a version ACTIVE with this share. Below 100 % the others give in proportion; at 100 % they go to 0, and those
@@ -249,6 +253,20 @@ inline Change Registry::register_version(std::string_view task, const NewVersion
   detail::check_version(wanted);
   return change(task, 0, options,
                 [&](const TaskRecord& now, const Author& by) { return plan_register(now, wanted, by); });
+}
+
+inline Change Registry::register_job(Job job, const NewVersion& wanted, const ChangeOptions& options) {
+  detail::check_version(wanted);
+  return change(job.task, 0, options, [&](const TaskRecord& now, const Author& by) {
+    const std::optional<Job> stored = store_.find_job(job.id);
+    if (!stored || stored->revision + 1 != job.revision)
+      throw RegistryError{RegistryErrc::conflict, "job " + job.id + " was changed by someone else meanwhile",
+                          "canary train status " + job.id + " tells what became of it"};
+    Commit planned = plan_register(now, wanted, by);
+    job.version = planned.row.number;
+    planned.job = job;
+    return planned;
+  });
 }
 
 inline Change Registry::canary(std::string_view task, std::uint32_t number, std::uint32_t ppm,
