@@ -17,7 +17,7 @@ step_dir=''   # where the running step puts its JUnit files
 # The steps of scripts/soak.sh can be named here too.
 # Optimised code and the tool are tested by release, assertions and clang by asan; dev is for people, and lends headers and
 # tidy its commands. The tool under sanitizers, and core by clang alone, are for soak.
-STEPS=(format layers readme headers bare asan tsan release bench consume aarch64 fuzz model npm tidy demo)
+STEPS=(format layers readme headers bare asan tsan release bench consume aarch64 fuzz model npm loop tidy demo)
 
 configure_and_build() { cmake --preset "$1" "${@:2}" && cmake --build --preset "$1"; }
 run_ctest() { ctest --preset "$1" --output-junit "$step_dir/$1.xml" "${@:2}"; }
@@ -84,6 +84,9 @@ step_model() {
 }
 
 step_npm() { scripts/npm_golden.sh; }
+
+# With what release has built.
+step_loop() { scripts/tuning_loop.sh build/release; }
 
 step_tidy() { scripts/tidy.sh; }
 
