@@ -27,6 +27,8 @@ endif()
 set(canary_boost_minimum 1.74)
 if(CANARY_BUILD_TOOLS)
   set(canary_boost_minimum 1.81)
+elseif(CANARY_JSON STREQUAL "ON")
+  set(canary_boost_minimum 1.75)
 endif()
 # The package file first. Without one (cross builds, a plain header folder) the headers themselves will do.
 find_package(Boost ${canary_boost_minimum} QUIET CONFIG HINTS "${canary_deps_dir}/boost/usr")
@@ -46,7 +48,7 @@ endif()
 if(NOT TARGET Boost::headers)
   message(STATUS "canary: no installed Boost >= ${canary_boost_minimum}, fetching it")
   set(BOOST_INCLUDE_LIBRARIES container)
-  if(CANARY_BUILD_TOOLS)
+  if(CANARY_JSON)
     list(APPEND BOOST_INCLUDE_LIBRARIES json)
   endif()
   FetchContent_Declare(Boost URL https://github.com/boostorg/boost/releases/download/boost-1.84.0/boost-1.84.0.tar.xz
@@ -58,6 +60,12 @@ if(NOT TARGET Boost::headers)
       target_link_libraries(Boost::headers INTERFACE Boost::${library})
     endforeach()
   endif()
+endif()
+
+# Boost.JSON is for canary::json and the tool; Boost has it from 1.75 on.
+if(CANARY_JSON STREQUAL "AUTO" AND Boost_VERSION AND Boost_VERSION VERSION_LESS 1.75)
+  message(STATUS "canary: Boost ${Boost_VERSION} has no JSON, so no target canary::json")
+  set(CANARY_JSON OFF)
 endif()
 
 # --- toml++: for canary::toml and the tool ---

@@ -6,7 +6,7 @@ set(canary_package_dir "${CMAKE_INSTALL_LIBDIR}/cmake/canary")
 # A file for core and canary, one more per component: whoever lacks a component's library still finds the rest.
 install(TARGETS canary_core canary_canary EXPORT canaryTargets FILE_SET HEADERS)
 install(EXPORT canaryTargets NAMESPACE canary:: DESTINATION "${canary_package_dir}")
-foreach(component toml sqlite postgres http)
+foreach(component toml sqlite postgres http json)
   if(TARGET canary_${component})
     install(TARGETS canary_${component} EXPORT canary_${component}Targets FILE_SET HEADERS)
     install(EXPORT canary_${component}Targets NAMESPACE canary:: DESTINATION "${canary_package_dir}")

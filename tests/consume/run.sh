@@ -57,7 +57,7 @@ try_refused "find_package with component sqlite, without SQLite" 'component `sql
   configure_app no-sqlite "${package[@]}" -DCONSUME_COMPONENTS=sqlite -DCMAKE_DISABLE_FIND_PACKAGE_SQLite3=ON
 try_refused "find_package of a later version" 'compatible with requested version "99.0"' \
   configure_app later "${package[@]}" -DCONSUME_VERSION=99.0
-try_refused "find_package with an unknown component" 'there is no such component (there are: core, canary, toml, sqlite, postgres, http)' \
+try_refused "find_package with an unknown component" 'there is no such component (there are: core, canary, toml, sqlite, postgres, http, json)' \
   configure_app unknown "${package[@]}" -DCONSUME_COMPONENTS=sqlight
 try_refused "find_package with component toml, without toml++" 'component `toml` not found: it needs toml++ >= 3.3' \
   configure_app no-toml "${package[@]}" -DCONSUME_COMPONENTS=toml -DCMAKE_DISABLE_FIND_PACKAGE_tomlplusplus=ON
