@@ -147,6 +147,35 @@ struct Stakes {
   return variance >= least_variance ? variance : std::isnan(variance) ? 0.25 : least_variance;
 }
 
+/// So many observations that pay so much for each unit that is bet.
+struct Seen {
+  double gain, count;
+};
+
+/// sum count log(1 + bet gain) for bets so small that its series ends soon, whatever the number of gains: of sixteen bets the
+/// most are, and logarithms were the larger part of a judgement.
+class SmallBets {
+ public:
+  explicit SmallBets(std::span<const Seen> all) noexcept {
+    for (const Seen& each : all) {
+      largest_ = std::max(largest_, std::abs(each.gain));
+      double power = each.count;
+      for (double& moment : moments_) moment += power *= each.gain;
+    }
+  }
+  /// The first term that is left out is below 1e-17 of the first.
+  [[nodiscard]] bool holds(double bet) const noexcept { return bet * largest_ <= 1.0 / 16; }
+  [[nodiscard]] double log(double bet) const noexcept {
+    double sum = 0;
+    for (std::size_t k = moments_.size(); k != 0; --k) sum = bet * (moments_[k - 1] / static_cast<double>(k) - sum);
+    return sum;
+  }
+
+ private:
+  std::array<double, 14> moments_{};  // sum count gain^k, from k = 1 on
+  double largest_ = 0;
+};
+
 }  // namespace detail
 
 inline void bet_on(BetLogs& logs, const Stratum& stratum, double tolerance, Claim claim, double times) noexcept {
@@ -154,15 +183,13 @@ inline void bet_on(BetLogs& logs, const Stratum& stratum, double tolerance, Clai
   const detail::Stakes stakes{stratum, tolerance, claim};
   const double variance = detail::usable_variance(stratum.variance);
   const double worst = stakes.worst(stratum.used().front().value, stratum.used().back().value);
-  struct Seen {
-    double gain, count;
-  };
-  std::array<Seen, 2 * value_bins> all;  // what there is, side by side: most bins are empty
+  std::array<detail::Seen, 2 * value_bins> all;  // what there is, side by side: most bins are empty
   std::size_t size = 0;
   for (const Cell& cell : stratum.used()) {
     if (cell.candidate > 0) all[size++] = {stakes.candidate(cell.value), cell.candidate};
     if (cell.baseline > 0) all[size++] = {stakes.baseline(cell.value), cell.baseline};
   }
+  const detail::SmallBets small{std::span{all}.first(size)};
   double last_bet = -1;
   double last_log = 0;
   for (std::size_t j = 0; j != bets; ++j) {
@@ -170,7 +197,10 @@ inline void bet_on(BetLogs& logs, const Stratum& stratum, double tolerance, Clai
     if (bet != last_bet) {  // where the cap holds, all larger bets are the same
       last_bet = bet;
       last_log = 0;
-      for (std::size_t i = 0; i != size; ++i) last_log += all[i].count * std::log1p(bet * all[i].gain);
+      if (small.holds(bet))
+        last_log = small.log(bet);
+      else
+        for (std::size_t i = 0; i != size; ++i) last_log += all[i].count * std::log1p(bet * all[i].gain);
       last_log *= times;
     }
     logs[j] += last_log;
