@@ -83,6 +83,12 @@ class HttpServer {
     return seen_;
   }
   void release() { released_ = true; }
+  /// Replies that nobody has had are not given any more, and what was asked is forgotten.
+  void forget() {
+    const std::lock_guard lock{mutex_};
+    replies_.clear();
+    seen_.clear();
+  }
   /// Nobody listens any more.
   void down() {
     stop_ = true;
