@@ -125,6 +125,38 @@ TEST_CASE("alert queue: one that always fails goes behind the others, and is giv
   CHECK(queue.status().last_error == "no");
 }
 
+TEST_CASE("alert queue: whatever fails, what is said under one key arrives in its order", "[control][alert]") {
+  AlertQueue queue{{.backoff = {.first_ms = 1'000, .longest_ms = 1'000}}};
+  const auto push = [&](const std::string& message, const std::string& key) {
+    queue.push(std::make_shared<const Alert>(Alert{.message = message, .key = key}), 0);
+  };
+  push("k begins", "k");
+  push("without a key", "");
+  REQUIRE(taken(queue, 0) == "k begins");
+  push("k is over", "k");  // while its beginning is out
+  push("j begins", "j");
+  push("k begins again", "k");
+  queue.answer({SendResult::try_again, "down"}, 0, 0);
+  TimeUs now = second;
+  for (const char* next : {"without a key", "j begins"}) {
+    REQUIRE(taken(queue, now) == next);
+    queue.answer({}, now, 0);
+  }
+  REQUIRE(taken(queue, now) == "k begins");
+  queue.answer({SendResult::try_again, "down"}, now, 0);
+  now += second;
+  for (const char* next : {"k begins", "k is over", "k begins again"}) {
+    REQUIRE(taken(queue, now) == next);
+    queue.answer({}, now, 0);
+  }
+  CHECK(queue.empty());
+  push("j begins", "j");
+  push("j is over", "j");
+  REQUIRE(taken(queue, now) == "j begins");
+  queue.answer({SendResult::refused, "no"}, now, 0);
+  CHECK(taken(queue, now) == "j is over");  // which waits for nothing any more
+}
+
 TEST_CASE("alert queue: what is refused is not tried again, and holds up nobody", "[control][alert]") {
   AlertQueue queue{{}};
   queue.push(named("a"), 0);

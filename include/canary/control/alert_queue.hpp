@@ -1,13 +1,15 @@
 // alert_queue.hpp: which alert goes to a sink next, and when: bounded, with back-off, giving up in the end. Layer control.
 // Decides only, for alert_desk.hpp, which has the threads and the clock. Times are microseconds of any clock that does not
 // jump. A sink that fails rests as a whole, and the alert that failed goes behind the others: one that is never taken
-// holds up nobody for longer than a rest, and a receiver that is down hears one try at a time.
+// holds up nobody for longer than a rest, and a receiver that is down hears one try at a time. Those of its own key go with
+// it, in their order: an end that overtook its beginning would leave the receiver with what is over.
 #pragma once
 
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <deque>
+#include <iterator>
 #include <map>
 #include <memory>
 #include <optional>
@@ -69,6 +71,7 @@ class AlertQueue {
     TimeUs since_us = 0;
   };
 
+  void put_back(Entry entry);
   void drop_oldest();
 
   AlertQueueOptions options_;
@@ -117,6 +120,17 @@ inline void AlertQueue::drop_oldest() {
   ++missed_;
 }
 
+/// Behind all others, but before those of its key, which came after it.
+inline void AlertQueue::put_back(Entry entry) {
+  const std::string& key = entry.alert->key;
+  std::deque<Entry> same;
+  const auto is_same = [&key](const Entry& each) { return !key.empty() && each.alert->key == key; };
+  std::copy_if(waiting_.begin(), waiting_.end(), std::back_inserter(same), is_same);
+  std::erase_if(waiting_, is_same);
+  waiting_.push_back(std::move(entry));
+  std::move(same.begin(), same.end(), std::back_inserter(waiting_));
+}
+
 inline std::optional<Alert> AlertQueue::take(TimeUs now_us) {
   if (out_ || waiting_.empty() || now_us < rests_until_us_) return {};
   out_ = std::move(waiting_.front());
@@ -153,7 +167,7 @@ inline void AlertQueue::answer(const Sent& sent, TimeUs now_us, double draw) {
     ++counts_.failed;
     return;
   }
-  waiting_.push_back(std::move(entry));
+  put_back(std::move(entry));
   if (waiting_.size() > options_.capacity) drop_oldest();
 }
 
