@@ -519,6 +519,18 @@ TEST_CASE("openai: a list without an end is an error, unless the job is in it", 
   CHECK(provider.find_jobs(other, long_ago()).size() == 1);
 }
 
+TEST_CASE("openai: a list whose jobs say too little is an error, not a list without ours", "[adapters][provider]") {
+  ProviderPlace place;
+  OpenAiProvider provider{place.options<OpenAiOptions>()};
+  const Job job = place.job(provider);
+  (void)provider.create_job(job);
+  for (const Trouble trouble : {Trouble::missing_fields, Trouble::missing_id}) {
+    place.server.fault({.what = trouble, .on = "GET /fine_tuning/jobs"});
+    CHECK(provider_error_of([&] { (void)provider.find_jobs(job, long_ago()); }).code == ProviderErrc::unclear);
+  }
+  CHECK(provider.find_jobs(job, long_ago()).size() == 1);
+}
+
 TEST_CASE("openai: to cancel is well, also if the first answer was lost", "[adapters][provider]") {
   ProviderPlace place;
   OpenAiProvider provider{place.options<OpenAiOptions>()};

@@ -110,6 +110,17 @@ TEST_CASE("together: a job is found by our id in its suffix or its model's name"
   CHECK(provider.find_jobs(longer, long_ago()).size() == 1);
 }
 
+TEST_CASE("together: a list whose jobs say too little is an error, not a list without ours", "[adapters][provider]") {
+  ProviderPlace place;
+  TogetherProvider provider{place.options<TogetherOptions>()};
+  const Job job = place.job(provider);
+  (void)provider.create_job(job);
+  for (const Trouble trouble : {Trouble::missing_fields, Trouble::missing_id}) {
+    place.server.fault({.what = trouble, .on = "GET /fine-tunes"});
+    CHECK(provider_error_of([&] { (void)provider.find_jobs(job, long_ago()); }).code == ProviderErrc::unclear);
+  }
+}
+
 TEST_CASE("together: a creation goes out once, and what came of it is told apart", "[adapters][provider]") {
   using enum ProviderErrc;
   struct Row {

@@ -66,7 +66,7 @@ class OpenAiProvider final : public detail::HttpProvider {
 
   [[nodiscard]] static ProviderHttpOptions http_options(const OpenAiOptions& options);
   [[nodiscard]] ProviderJob job_of(const detail::Said& said) const override;
-  [[nodiscard]] bool is_of(const detail::Said& said, const Job& job) const override;
+  [[nodiscard]] detail::SaidOwner owner_of(const detail::Said& said, const Job& job) const override;
   [[nodiscard]] std::uint64_t single_most() const noexcept;
   [[nodiscard]] std::string upload_whole(const std::string& path, std::uint64_t size, detail::FileProgress& progress);
   [[nodiscard]] std::string upload_in_parts(const std::string& path, std::uint64_t size,
@@ -294,14 +294,17 @@ inline ProviderJob OpenAiProvider::job_of(const detail::Said& said) const {
   return job;
 }
 
-inline bool OpenAiProvider::is_of(const detail::Said& said, const Job& job) const {
-  const std::string_view owner = said.at("metadata").at("canary_job").raw();
-  if (!owner.empty()) return owner == job.id;
-  if (job.training_file_id.empty() || said.at("training_file").raw() != job.training_file_id) return false;
+inline detail::SaidOwner OpenAiProvider::owner_of(const detail::Said& said, const Job& job) const {
+  using enum detail::SaidOwner;
+  if (const std::string_view id = said.at("metadata").at("canary_job").raw(); !id.empty())
+    return id == job.id ? ours : others;
+  const std::string_view file = said.at("training_file").raw();
+  if (file.empty()) return unknown;
+  if (file != job.training_file_id) return others;
   for (const char* name : {"suffix", "user_provided_suffix"})
     if (const std::string_view suffix = said.at(name).raw(); !suffix.empty())
-      return detail::same_letters(suffix, detail::openai_suffix(job));
-  return true;
+      return detail::same_letters(suffix, detail::openai_suffix(job)) ? ours : others;
+  return ours;
 }
 
 inline std::vector<JobEvent> OpenAiProvider::events(const std::string& provider_job_id, const std::string& after) {

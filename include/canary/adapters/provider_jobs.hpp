@@ -20,6 +20,13 @@
 
 namespace canary::detail {
 
+/// Whose a job in a list is.
+enum class SaidOwner : std::uint8_t {
+  ours,
+  others,
+  unknown,  ///< it does not say enough of itself: it may be ours
+};
+
 /// A provider but for its dialect.
 class HttpProvider : public Provider {
  public:
@@ -39,8 +46,7 @@ class HttpProvider : public Provider {
 
   /// A job as the dialect writes it, but for its id.
   [[nodiscard]] virtual ProviderJob job_of(const Said& said) const = 0;
-  /// True for one that was made for ours.
-  [[nodiscard]] virtual bool is_of(const Said& said, const Job& job) const = 0;
+  [[nodiscard]] virtual SaidOwner owner_of(const Said& said, const Job& job) const = 0;
 
   [[nodiscard]] static std::string what_of(const std::string& provider_job_id) {
     return "the job " + said_words(provider_job_id, {}, 100);
@@ -171,20 +177,27 @@ inline std::vector<ProviderJob> HttpProvider::find_jobs(const Job& job, std::int
     std::int64_t created_at_s;
   };
   std::vector<Found> found;
+  bool doubtful = false;
   NewestFirst order;
   const std::string what = "the list of jobs";
   const bool complete = http_.list(jobs_path_, what, most_pages, [&](const Said& said) {
     const std::int64_t created_at_s = said.at("created_at").time_s();
     const std::string id = said.at("id").name();
+    const SaidOwner owner = owner_of(said, job);
     const auto known = [&id](const Found& each) { return each.job.id == id; };  // a job made meanwhile moves the pages
-    if (!id.empty() && is_of(said, job) && std::none_of(found.begin(), found.end(), known)) {
+    if (owner == SaidOwner::unknown || (owner == SaidOwner::ours && id.empty())) {
+      doubtful = doubtful || created_at_s == 0 || created_at_s >= since_s - slack_s;
+    } else if (owner == SaidOwner::ours && std::none_of(found.begin(), found.end(), known)) {
       found.push_back({job_of(said), created_at_s});
       found.back().job.id = id;
     }
     return found.size() < 1'000 && !order.all_seen(created_at_s, since_s - slack_s);
   });
-  if (!complete && found.empty())
-    throw http_.failure(ProviderErrc::unclear, what, "it does not end, so that the job may be in it",
+  // What is not found is made again, so nothing may be left open here.
+  if (found.empty() && (doubtful || !complete))
+    throw http_.failure(ProviderErrc::unclear, what,
+                        complete ? "jobs that say nothing of themselves, so that ours may be one of them"
+                                 : "it does not end, so that our job may be in it",
                         "see whether base_url is that of an API");
   std::reverse(found.begin(), found.end());  // lists begin with the newest
   std::stable_sort(found.begin(), found.end(),

@@ -56,7 +56,7 @@ class TogetherProvider final : public detail::HttpProvider {
  private:
   [[nodiscard]] static ProviderHttpOptions http_options(const TogetherOptions& options);
   [[nodiscard]] ProviderJob job_of(const detail::Said& said) const override;
-  [[nodiscard]] bool is_of(const detail::Said& said, const Job& job) const override;
+  [[nodiscard]] detail::SaidOwner owner_of(const detail::Said& said, const Job& job) const override;
 };
 
 // ---------------------------------------------------------------------------------------------------------------------
@@ -167,12 +167,15 @@ inline ProviderJob TogetherProvider::job_of(const detail::Said& said) const {
   return job;
 }
 
-inline bool TogetherProvider::is_of(const detail::Said& said, const Job& job) const {
+inline detail::SaidOwner TogetherProvider::owner_of(const detail::Said& said, const Job& job) const {
+  using enum detail::SaidOwner;
   const std::string_view file = said.at("training_file").raw();
-  if (!job.training_file_id.empty() && !file.empty() && file != job.training_file_id) return false;
+  if (!job.training_file_id.empty() && !file.empty() && file != job.training_file_id) return others;
   if (const std::string_view suffix = said.at("suffix").raw(); !suffix.empty())
-    return detail::same_letters(suffix, detail::together_suffix(job));
-  return detail::has_word(said.at("model_output_name").raw(), detail::suffix_of(job.id, 64));
+    return detail::same_letters(suffix, detail::together_suffix(job)) ? ours : others;
+  const std::string_view model = said.at("model_output_name").raw();
+  if (model.empty()) return unknown;
+  return detail::has_word(model, detail::suffix_of(job.id, 64)) ? ours : others;
 }
 
 inline std::vector<JobEvent> TogetherProvider::events(const std::string& provider_job_id, const std::string& after) {
