@@ -148,7 +148,7 @@ struct Stakes {
 }
 
 /// So many observations that pay so much for each unit that is bet.
-struct Seen {
+struct GainSeen {
   double gain, count;
 };
 
@@ -156,8 +156,8 @@ struct Seen {
 /// most are, and logarithms were the larger part of a judgement.
 class SmallBets {
  public:
-  explicit SmallBets(std::span<const Seen> all) noexcept {
-    for (const Seen& each : all) {
+  explicit SmallBets(std::span<const GainSeen> all) noexcept {
+    for (const GainSeen& each : all) {
       largest_ = std::max(largest_, std::abs(each.gain));
       double power = each.count;
       for (double& moment : moments_) moment += power *= each.gain;
@@ -183,7 +183,7 @@ inline void bet_on(BetLogs& logs, const Stratum& stratum, double tolerance, Clai
   const detail::Stakes stakes{stratum, tolerance, claim};
   const double variance = detail::usable_variance(stratum.variance);
   const double worst = stakes.worst(stratum.used().front().value, stratum.used().back().value);
-  std::array<detail::Seen, 2 * value_bins> all;  // what there is, side by side: most bins are empty
+  std::array<detail::GainSeen, 2 * value_bins> all;  // what there is, side by side: most bins are empty
   std::size_t size = 0;
   for (const Cell& cell : stratum.used()) {
     if (cell.candidate > 0) all[size++] = {stakes.candidate(cell.value), cell.candidate};
