@@ -25,9 +25,9 @@ PARTS = {  # of one adapter: headers, and how the names of those begin that may 
                      "rows", "schema", "session", "units", "url"),
         "sqlite": ("connection", "delivery", "file", "interactions", "jobs", "recorded", "rows", "schema", "session"),
         "http": ("parts",),
+        "json_dataset": ("events", "file"),
         "command": ("environment", "events", "state", "supervisor"),
         "openai_chat": ("client", "wire"),
-        "json_dataset": ("events", "file"),
         "spool": ("file",),
         "toml": ("alerts", "fine_tune", "reader", "sections", "tasks", "values"),
     }.items()

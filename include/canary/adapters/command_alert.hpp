@@ -34,9 +34,8 @@
 #include <utility>
 #include <vector>
 
+#include "canary/adapters/command_environment.hpp"
 #include "canary/control/alert.hpp"
-
-extern char** environ;  // NOLINT(readability-redundant-declaration): POSIX wants it declared by who uses it
 
 namespace canary {
 
@@ -63,7 +62,6 @@ class CommandSink : public AlertSink {
   }
 
  private:
-  [[nodiscard]] std::vector<std::string> environment() const;
   [[nodiscard]] Sent wait(pid_t child);
   [[nodiscard]] std::optional<Sent> wait_until(pid_t child, std::chrono::steady_clock::time_point end, bool ends_early);
 
@@ -147,26 +145,7 @@ class SpawnSettings {
   posix_spawnattr_t attributes_;
 };
 
-[[nodiscard]] inline std::vector<char*> pointers_to(std::vector<std::string>& texts) {
-  std::vector<char*> pointers;
-  pointers.reserve(texts.size() + 1);
-  for (std::string& text : texts) pointers.push_back(text.data());
-  pointers.push_back(nullptr);
-  return pointers;
-}
-
 }  // namespace detail
-
-inline std::vector<std::string> CommandSink::environment() const {
-  std::vector<std::string> variables;
-  for (char** at = environ; at != nullptr && *at != nullptr; ++at) {
-    const std::string_view variable{*at};
-    const std::string_view name = variable.substr(0, variable.find('='));
-    if (std::find(options_.hidden.begin(), options_.hidden.end(), name) == options_.hidden.end())
-      variables.emplace_back(variable);
-  }
-  return variables;
-}
 
 inline Sent CommandSink::send(const Alert& alert) {
   if (options_.command.empty()) return {SendResult::refused, "no program is named; see alerts.command"};
@@ -177,7 +156,7 @@ inline Sent CommandSink::send(const Alert& alert) {
   const detail::InputFile input{alert_json(alert) + '\n'};
   const detail::SpawnSettings settings{input.get()};
   std::vector<std::string> arguments = options_.command;
-  std::vector<std::string> variables = environment();
+  std::vector<std::string> variables = detail::environment_without(options_.hidden);
   pid_t child = 0;
   const int failed = ::posix_spawn(&child, options_.command.front().c_str(), settings.actions(), settings.attributes(),
                                    detail::pointers_to(arguments).data(), detail::pointers_to(variables).data());
