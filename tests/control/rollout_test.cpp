@@ -226,8 +226,12 @@ TEST_CASE("rollout: pause and resume keep its step and its share, abort gives th
   CHECK(desk.is(1, RolloutState::paused, 1));
   CHECK(desk.says(1, "holiday"));
   CHECK(error_of([&] { desk.registry.advance_rollout("checks", 1); }) == RegistryErrc::illegal_step);
-  desk.registry.pause_rollout("checks", 1, desk.by);
+  const TimeUs since_us = desk.rollout(1)->since_us;
+  desk.time += 1'000;
+  const Change again = desk.registry.pause_rollout("checks", 1, desk.by);
+  CHECK(again.row.revision == paused.row.revision + 1);
   CHECK(desk.says(1, "paused by ada"));
+  CHECK(desk.rollout(1)->since_us == since_us);  // it stands still since the first
   desk.registry.resume_rollout("checks", 1, desk.by);
   CHECK(desk.is(1, RolloutState::running, 1));
   CHECK(desk.row(1).weight_ppm == 5 * percent);

@@ -208,7 +208,7 @@ inline Commit plan_start_rollout(const TaskRecord& task, std::uint32_t number,
 inline Commit plan_pause_rollout(const TaskRecord& task, std::uint32_t number, const Author& author) {
   std::vector<Rollout> rollouts = stored_rollouts(task);
   Rollout made = detail::moved_rollout(task, rollouts, number, RolloutMove::pause, "paused");
-  made.since_us = author.at_us;
+  if (find_rollout(rollouts, number)->state != made.state) made.since_us = author.at_us;  // else it is paused already
   made.reason = detail::rollout_words("paused", author);
   detail::Draft draft{task, "rollout pause", number, author};
   Commit planned = draft.finish(task.partition);
