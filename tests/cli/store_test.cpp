@@ -235,6 +235,8 @@ TEST_CASE("why: --at explains any past decision, and who made it", "[cli][store]
   CHECK(first.at("set_by").is_null());
   CHECK(text_of(place.json({"why", "checks", key, "--at", "0"}).at("version")) == "checks@default");
   CHECK(has(place.refused(3, {"why", "checks", key, "--at", "99"}), "never had revision 99; it has 0 to 4"));
+  CHECK(has(place.refused(3, {"why", "checks", key, "--at", "99999999999999999999"}),
+            "ever had revision 99999999999999999999"));
   CHECK(has(place.run({"why", "checks", key}).out, "set by    bob at "));
 
   const Answer forced = place.run({"--json", "why", "checks", key, "--at", "1"}, {}, {{"CHECKS_FORCE", "x"}});

@@ -74,7 +74,11 @@ std::uint32_t revision_argument(std::string_view option, const std::string& text
   const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), number);
   if (error == std::errc::invalid_argument || end != digits.data() + digits.size())
     throw Failure{Exit::usage, std::string{option} + " wants a revision, a number", "canary history TASK lists them"};
-  return error == std::errc::result_out_of_range ? 0xFFFF'FFFF : number;
+  if (error == std::errc::result_out_of_range)
+    throw Failure{Exit::not_found,
+                  "no task ever had revision " + digits.substr(0, 64) + (digits.size() > 64 ? "..." : ""),
+                  "canary history TASK lists them"};
+  return number;
 }
 
 }  // namespace canary::cli

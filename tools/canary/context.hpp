@@ -54,8 +54,8 @@ Argument add_text(Syntax app, const std::string& name, std::string& target, cons
 Argument add_texts(Syntax app, const std::string& name, std::vector<std::string>& target,
                    const std::string& description);
 
-/// A task's revision. What is more than any can be is the largest: it will not be found either.
-/// Errors  Failure usage for what is no number.
+/// A task's revision.
+/// Errors  Failure: usage for what is no number, not_found for one that is more than any can be.
 [[nodiscard]] std::uint32_t revision_argument(std::string_view option, const std::string& text);
 
 }  // namespace canary::cli
