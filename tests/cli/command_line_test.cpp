@@ -66,9 +66,75 @@ TEST_CASE("command line: what makes no sense is exit 2, with what may have been 
   check({"model", "promote"}, "canary model promote --help");
   check({"model", "canary", "checks@1"}, "canary model canary --help");
   check({"model", "promote", "checks@1", "--nte", "x"}, "--note");
-  check({"model", "promote", "checks@1", "5", "--actor", ""}, "leave it out");
+  check({"model", "promote", "checks@1", "5", "--actor", ""}, "canary model promote --help");
   check({"store", "backup"}, "canary store backup --help");
   check({"history", "checks", "--limit", "0"}, "canary history --help");
+}
+
+TEST_CASE("command line: an option with an empty value is refused, and no byte that was not typed comes back",
+          "[cli][bad]") {
+  const DatabasePlace place;
+  place.register_models({"v1"});
+  place.write("rows.csv", "ok,k\n0,a\n");
+  std::vector<std::vector<std::string>> all{
+      {"export", "checks", "--out", "x", "--min-score", ""},
+      {"export", "checks", "--out", "x", "--since", ""},
+      {"export", "checks", "--out", "x", "--until", ""},
+      {"export", "checks", "--out", "x", "--version", ""},
+      {"export", "checks", "--out", ""},
+      {"interactions", "list", "checks", "--since", ""},
+      {"interactions", "list", "checks", "--until", ""},
+      {"interactions", "list", "checks", "--version", ""},
+      {"interactions", "list", "checks", "--limit", ""},
+      {"interactions", "list", "checks", "--limit="},
+      {"history", "checks", "--limit", ""},
+      {"model", "register", "checks", "m", "--provider", ""},
+      {"model", "canary", "checks@1", "5", "--actor", ""},
+      {"model", "rollback", "checks", "--to", ""},
+      {"simulate", "checks", "--keys", ""},
+      {"simulate", "checks", "--keys", "rows.csv", "--set", ""},
+      {"simulate", "checks", "--keys", "rows.csv", "--column", ""},
+      {"guard", "plan", "checks", "--drop", ""},
+      {"guard", "run", "--once", "--interval", ""},
+      {"why", "checks", "k", "--at", ""},
+      {"--config", "", "route", "checks", "k"},
+  };
+  for (const char* column : {"--ok", "--score", "--latency-us", "--key", "--at", "--tokens-in", "--tokens-out",
+                             "--cost-microusd", "--error", "--request", "--response"}) {
+    const std::vector<std::string> import{"interactions", "import", "checks", "rows.csv", "--version", "checks@1"};
+    all.push_back(import);
+    all.back().insert(all.back().end(), {column, ""});
+    all.push_back(import);
+    all.back().push_back(column + std::string{"="});
+  }
+  for (const std::vector<std::string>& arguments : all) {
+    const std::string words = place.refused(2, arguments);
+    INFO(arguments[0] << ' ' << arguments[1] << ' ' << *(arguments.end() - 2) << ": " << words);
+    CHECK(words.find("an empty value; leave it out, or give it one") != std::string::npos);
+    CHECK(words.find('\x01') == std::string::npos);
+  }
+  CHECK(place.refused(2, {"interactions", "list", "checks", "--limit", "[5]"}).find("= [5]") != std::string::npos);
+  CHECK(place.refused(2, {"version", "[a]"}).find('\x01') == std::string::npos);
+  CHECK(place.refused(2, {"interactions", "list", "--json="}).find('\x01') == std::string::npos);
+}
+
+TEST_CASE("command line: a note may be empty, and so may a key", "[cli]") {
+  const DatabasePlace place;
+  place.register_models({"v1"});
+  place.done({"model", "canary", "checks@1", "5", "--note", ""});
+  place.done({"model", "canary", "checks@1", "6", "--note="});
+  place.done({"guard", "run", "--once", "--note", ""});
+  place.done({"route", "checks", ""});
+  place.done({"why", "checks", ""});
+}
+
+TEST_CASE("command line: a file that is not named is not one that cannot be opened", "[cli][bad]") {
+  const DatabasePlace place;
+  place.register_models({"v1"});
+  for (const std::vector<std::string>& arguments :
+       {std::vector<std::string>{"interactions", "import", "checks", "", "--version", "checks@1", "--ok", "ok"},
+        {"guard", "replay", "checks", "", "--baseline", "a", "--candidate", "b"}})
+    CHECK(place.refused(2, arguments).find("no file named") != std::string::npos);
 }
 
 TEST_CASE("command line: global options stand before or behind the noun", "[cli]") {

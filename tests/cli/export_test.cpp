@@ -242,7 +242,7 @@ TEST_CASE("export: versions, times and the errors of both", "[cli][export]") {
   CHECK(has(refused(2, {"--since", "soon"}), "is no time"));
   CHECK(has(place.refused(3, {"export", "chekcs", "--out", "other"}), "did you mean \"checks\"?"));
   CHECK(has(place.refused(2, {"export", "checks"}), "--out"));
-  CHECK(has(place.refused(2, {"export", "checks", "--out", ""}), "--out names no folder"));
+  CHECK(has(place.refused(2, {"export", "checks", "--out", ""}), "--out: an empty value"));
 }
 
 TEST_CASE("export: without any example it is exit 1, says why, and writes nothing", "[cli][export]") {

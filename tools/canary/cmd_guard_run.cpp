@@ -177,6 +177,7 @@ void add_guard_run(Syntax guard, Context& context) {
       ->at_least_one()
       ->type_name("SECONDS");
   add_text(verb, "--note", options->change.note, "Put behind the reason of each act, in the history")
+      ->may_be_empty()
       ->type_name("TEXT");
   verb.add_option(
           "--actor",

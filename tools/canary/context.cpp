@@ -16,12 +16,7 @@ constexpr char mark = '\x01';
 
 void add_global_options(Syntax app, Context& context) {
   app.add_option(
-         "--config",
-         [&context](const std::string& file) {
-           context.config_file = unprotect(file);
-           // An unset variable of a script, not a wish for the default.
-           if (context.config_file.empty()) throw Failure{Exit::usage, "--config names no file", "leave it out"};
-         },
+         "--config", [&context](const std::string& file) { context.config_file = unprotect(file); },
          "Configuration file (default: $CANARY_CONFIG, else ./canary.toml)")
       ->type_name("FILE");
   app.add_flag("--json", context.json, "Results and errors as JSON, one document, or one a line where noted");
@@ -43,7 +38,9 @@ std::vector<std::string> protect(const std::vector<std::string>& arguments) {
     }
     const bool list = argument.starts_with('[') && argument.ends_with(']');
     const bool special = argument.empty() || list || argument == "++" || argument == "%%" || argument.front() == mark;
-    marked.push_back(positional_only || special ? mark + argument : argument);
+    // CLI11 would take the next word for the value of `--ok=`.
+    const bool no_value = argument.starts_with("--") && argument.find('=') == argument.size() - 1;
+    marked.push_back(positional_only || special ? mark + argument : no_value ? argument + mark : argument);
   }
   return marked;
 }
@@ -53,6 +50,11 @@ std::string unprotect(std::string argument) {
   return argument;
 }
 
+std::string without_marks(std::string message) {
+  std::erase(message, mark);
+  return message;
+}
+
 Argument add_text(Syntax app, const std::string& name, std::string& target, const std::string& description) {
   return app.add_option(
       name, [&target](const std::string& text) { target = unprotect(text); }, description);
@@ -60,12 +62,12 @@ Argument add_text(Syntax app, const std::string& name, std::string& target, cons
 
 Argument add_texts(Syntax app, const std::string& name, std::vector<std::string>& target,
                    const std::string& description) {
-  return Argument{*app.app().add_option_function<std::vector<std::string>>(
+  return app.add_options(
       name,
       [&target](const std::vector<std::string>& texts) {
         for (const std::string& text : texts) target.push_back(unprotect(text));
       },
-      description)};
+      description);
 }
 
 std::uint32_t revision_argument(std::string_view option, const std::string& text) {

@@ -48,6 +48,8 @@ Syntax add_noun(Syntax root, Context& context, const char* name, const char* des
 /// and the options below take the mark off.
 [[nodiscard]] std::vector<std::string> protect(const std::vector<std::string>& arguments);
 [[nodiscard]] std::string unprotect(std::string argument);
+/// A message of CLI11's that may quote arguments, without marks.
+[[nodiscard]] std::string without_marks(std::string message);
 
 /// Adds an option or a positional whose text arrives as it was typed.
 Argument add_text(Syntax app, const std::string& name, std::string& target, const std::string& description);

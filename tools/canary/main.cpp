@@ -80,6 +80,7 @@ std::vector<std::string> words_of(const std::vector<std::string>& arguments) {
 Failure usage_failure(const CLI::App& root, const CLI::ParseError& error, const std::vector<std::string>& arguments) {
   const CLI::App& app = understood(root);
   const std::string help = "see " + command_of(app) + " --help";
+  const std::string message = without_marks(error.what());
   std::vector<std::string> candidates;
   if (!app.get_subcommands({}).empty()) {  // the word behind what was understood is meant to be a noun, or a verb
     for (const CLI::App* next : app.get_subcommands({})) candidates.push_back(next->get_name());
@@ -99,9 +100,9 @@ Failure usage_failure(const CLI::App& root, const CLI::ParseError& error, const 
   for (const std::string& argument : arguments) {
     const std::string word = argument.substr(0, argument.find('='));
     const std::string near = word.starts_with("--") ? canary::nearest(word, candidates) : std::string{};
-    if (!near.empty() && near != word) return {Exit::usage, error.what(), "did you mean \"" + near + "\"? Or " + help};
+    if (!near.empty() && near != word) return {Exit::usage, message, "did you mean \"" + near + "\"? Or " + help};
   }
-  return {Exit::usage, error.what(), help};
+  return {Exit::usage, message, help};
 }
 
 /// A message as a terminal may have it: it can quote arguments and file names.

@@ -5,7 +5,32 @@
 
 #include <CLI/CLI.hpp>
 
+#include "context.hpp"
+
 namespace canary::cli {
+namespace {
+
+constexpr const char* not_empty = "not empty";
+
+/// What every option checks before anything makes sense of its value.
+CLI::Option* checked(CLI::Option* option) {
+  if (option->get_positional()) return option;
+  const auto refuse = [](const std::string& text) {
+    return unprotect(text).empty() ? std::string{"an empty value; leave it out, or give it one"} : std::string{};
+  };
+  return option->check(CLI::Validator{refuse, "", not_empty});
+}
+
+/// A number is what was typed: main()'s mark is no part of it, and none of an error about it.
+CLI::Option* of_number(CLI::Option* option) {
+  const auto take_off = [](std::string& text) {
+    text = unprotect(std::move(text));
+    return std::string{};
+  };
+  return checked(option)->check(CLI::Validator{take_off, ""});
+}
+
+}  // namespace
 
 Argument* Argument::required() {
   option_->required();
@@ -31,21 +56,31 @@ Argument* Argument::at_least_one() {
   return this;
 }
 
+Argument* Argument::may_be_empty() {
+  option_->get_validator(not_empty)->active(false);
+  return this;
+}
+
 Argument Syntax::add_flag(const std::string& name, bool& target, const std::string& description) const {
   return Argument{*app_->add_flag(name, target, description)};
 }
 
 Argument Syntax::add_option(const std::string& name, std::uint32_t& target, const std::string& description) const {
-  return Argument{*app_->add_option(name, target, description)};
+  return Argument{*of_number(app_->add_option(name, target, description))};
 }
 
 Argument Syntax::add_option(const std::string& name, std::uint64_t& target, const std::string& description) const {
-  return Argument{*app_->add_option(name, target, description)};
+  return Argument{*of_number(app_->add_option(name, target, description))};
 }
 
 Argument Syntax::add_option(const std::string& name, const std::function<void(const std::string&)>& take,
                             const std::string& description) const {
-  return Argument{*app_->add_option_function<std::string>(name, take, description)};
+  return Argument{*checked(app_->add_option_function<std::string>(name, take, description))};
+}
+
+Argument Syntax::add_options(const std::string& name, const std::function<void(const std::vector<std::string>&)>& take,
+                             const std::string& description) const {
+  return Argument{*checked(app_->add_option_function<std::vector<std::string>>(name, take, description))};
 }
 
 void Syntax::footer(const std::string& text) const { app_->footer(text); }

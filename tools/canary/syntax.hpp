@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <functional>
 #include <string>
+#include <vector>
 
 namespace CLI {  // NOLINT(readability-identifier-naming): it is CLI11's
 class App;
@@ -24,12 +25,14 @@ class Argument {
   Argument* allow_extra_args(bool allowed);
   /// Refuses 0 and what is below.
   Argument* at_least_one();
+  /// Takes an empty value, which an option refuses otherwise: it is an unset variable of a script, not a wish.
+  Argument* may_be_empty();
 
  private:
   CLI::Option* option_;
 };
 
-/// A noun or a verb of the command line.
+/// A noun or a verb of the command line. No option takes an empty value, unless it says so; positionals do.
 class Syntax {
  public:
   explicit Syntax(CLI::App& app) noexcept : app_{&app} {}
@@ -40,6 +43,8 @@ class Syntax {
   Argument add_option(const std::string& name, std::uint64_t& target, const std::string& description) const;
   Argument add_option(const std::string& name, const std::function<void(const std::string&)>& take,
                       const std::string& description) const;
+  Argument add_options(const std::string& name, const std::function<void(const std::vector<std::string>&)>& take,
+                       const std::string& description) const;
   void footer(const std::string& text) const;
   void callback(std::function<void()> run) const;
   void require_subcommand(int count) const;

@@ -65,13 +65,9 @@ ChangeOptions ChangeArguments::options(const GuardConfig& guard) const {
 }
 
 void add_change_options(Syntax verb, ChangeArguments& arguments) {
-  add_text(verb, "--note", arguments.note, "Why, for the history")->type_name("TEXT");
+  add_text(verb, "--note", arguments.note, "Why, for the history")->may_be_empty()->type_name("TEXT");
   verb.add_option(
-          "--actor",
-          [&arguments](const std::string& name) {
-            arguments.actor = unprotect(name);
-            if (arguments.actor->empty()) throw Failure{Exit::usage, "--actor names nobody", "leave it out"};
-          },
+          "--actor", [&arguments](const std::string& name) { arguments.actor = unprotect(name); },
           "Who, for the history (default: $CANARY_ACTOR, else the login name)")
       ->type_name("NAME");
   verb.add_flag("--dry-run", arguments.dry_run, "Says what it would do, and does nothing");
