@@ -154,7 +154,7 @@ TEST_CASE("toml faults: dots inside strings, comments and arrays are not taken f
                  "\n\\\"" + dots + "\"\"\"\n") == "no fault");
   std::string numbers = "[task.t.guard]\nsteps_percent = [";
   for (int i = 1; i != 100; ++i) numbers += std::to_string(i) + ".5, ";
-  CHECK(lines_of(numbers + "100]\n[[task.t.guard.metric]]\nname = 'a'\nadvance_margin = 1\n") == "no fault");
+  CHECK(lines_of(numbers + "100]\n[[task.t.guard.metric]]\nname = 'a'\nadvance_margin = 0.1\n") == "no fault");
 }
 
 TEST_CASE("toml faults: what the parser takes for granted never reaches it", "[adapters][toml]") {
@@ -315,9 +315,7 @@ TEST_CASE("toml faults: the guard's numbers are checked", "[adapters][toml]") {
             "f.toml:2:17: error: out of range; expected a probability above 0, up to 0.5");
   check_one("[task.t.guard]\nalpha_advance = nan\n",
             "f.toml:2:17: error: out of range; expected a probability above 0, up to 0.5");
-  check_one("[[task.t.guard.metric]]\nname = 'a'\nmargin = 2e9\n",
-            "f.toml:3:10: error: out of range; expected a number from 0 to 1000000000");
-  check_one("[[task.t.guard.metric]]\nname = 'a'\nadvance_margin = [1, 2]\n",
+  check_one("[[task.t.guard.metric]]\nname = 'a'\nadvance_margin = [0.1, 0.2]\n",
             "f.toml:3:18: error: advance_margin has 2 numbers for 5 steps below 100 %; give one number for each such "
             "step, or one for all");
   check_one("[[task.t.guard.metric]]\nkind = 'succes'\n",
@@ -337,6 +335,29 @@ TEST_CASE("toml faults: the guard's numbers are checked", "[adapters][toml]") {
             "f.toml:2:1: error: unknown key \"unit_min\" in task.t.guard; did you mean \"units_min\"?");
 }
 
+TEST_CASE("toml faults: a margin is in the range of its metric's kind, wherever that stands", "[adapters][toml]") {
+  const std::string metric = "[[task.t.guard.metric]]\nname = 'a'\n";
+  const auto range = [](const char* kind, bool ratio) {
+    return std::string{"error: out of range; expected, for kind = \""} + kind + "\", " +
+           (ratio ? "a ratio from 0 to 10: 0.1 for 10 %" : "a share, or points, from 0 to below 1: 0.02 for 2 %");
+  };
+  check_one(metric + "margin = 2\n", "f.toml:3:10: " + range("success", false));
+  check_one(metric + "margin = 1\nkind = 'success'\n", "f.toml:3:10: " + range("success", false));
+  check_one(metric + "margin = 2e9\nkind = 'score'\n", "f.toml:3:10: " + range("score", false));
+  check_one(metric + "margin = nan\n", "f.toml:3:10: " + range("success", false));
+  check_one(metric + "margin = -0.01\nkind = 'cost'\n", "f.toml:3:10: " + range("cost", true));
+  check_one(metric + "kind = 'latency'\nmargin = 10.1\n", "f.toml:4:10: " + range("latency", true));
+  check_one(metric + "kind = 'latency'\nadvance_margin = 1\n", "f.toml:4:18: " + range("latency", false));
+  check_one(metric + "kind = 'cost'\nadvance_margin = inf\n", "f.toml:4:18: " + range("cost", true));
+  check_one(metric + "advance_margin = [0.5, 0.4, 3, 0.2, 0.1]\n", "f.toml:3:29: " + range("success", false));
+  check_one(metric + "margin = 5\nkind = 'latncy'\n",
+            "f.toml:4:8: error: not one of success, score, latency, cost; did you mean \"latency\"?");
+  for (const char* good : {"margin = 0.999\nadvance_margin = 0.999\n", "kind = 'score'\nmargin = 0\n",
+                           "kind = 'latency'\nmargin = 10\nadvance_margin = 0\n",
+                           "kind = 'cost'\nmargin = 1.5\nadvance_margin = 10\n", "error_ratio = 100\n"})
+    CHECK(lines_of(metric + good) == "no fault");
+}
+
 TEST_CASE("toml faults: a metric's further keys are checked, and fit its kind", "[adapters][toml]") {
   const std::string metric = "[[task.t.guard.metric]]\nname = 'a'\n";
   check_one(metric + "weight = -1\n", "f.toml:3:10: error: out of range; expected a number from 0 to 1000000000");
@@ -349,7 +370,8 @@ TEST_CASE("toml faults: a metric's further keys are checked, and fit its kind", 
                 std::to_string(canary::longest_latency_us));
   check_one(metric + "slo_us = 5\n",
             "f.toml:3:10: error: slo_us in a metric of another kind; slo_us is for kind = \"latency\"");
-  check_one(metric + "error_ratio = 0.5\n", "f.toml:3:15: error: out of range; expected a number from 1 to 1000000");
+  check_one(metric + "error_ratio = 0.5\n", "f.toml:3:15: error: out of range; expected a number from 1 to 100");
+  check_one(metric + "error_ratio = 150\n", "f.toml:3:15: error: out of range; expected a number from 1 to 100");
   check_one(metric + "kind = 'score'\nerror_ratio = 2\n",
             "f.toml:4:15: error: error_ratio in a metric of another kind; error_ratio is for kind = \"success\"");
   check_one(metric + "eror_ratio = 2\n",

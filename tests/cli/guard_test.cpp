@@ -253,8 +253,11 @@ TEST_CASE("guard replay: bad input, each with its place and its exit code", "[cl
   CHECK(has(refused(5, good, {"--percent", "100"}), "at 100 % the baseline has no traffic"));
   for (const char* percent : {"nan", "-1", "101", "0.00001", "ten"})
     CHECK(has(refused(5, good, {"--percent=" + std::string{percent}}), "is not a percentage"));
-  for (const char* margin : {"nan", "-0.1", "inf", "x", "1e10"})
-    CHECK(has(refused(5, good, {"--margin=" + std::string{margin}}), "expected a number from 0 on"));
+  for (const char* margin : {"nan", "-0.1", "inf", "x", "1e10", "2", "1"})
+    CHECK(has(refused(5, good, {"--margin=" + std::string{margin}}),
+              "expected for kind success, a share, or points, from 0 to below 1: 0.02 for 2 %"));
+  CHECK(has(refused(5, "old,new\n5,5\n", {"--metric", "latency", "--margin", "10.5"}),
+            "expected for kind latency, a ratio from 0 to 10"));
   place.write("rows.csv", good);
   for (const char* option : {"--requests", "--repeat"})
     for (const char* count : {"0", "-1", "1.5", "nan", "99999999999999999999", "x"})

@@ -130,6 +130,14 @@ ReplayResult replay_all(const std::vector<ReplayRow>& rows, const ReplayOptions&
   return summary(runs);
 }
 
+double margin_argument(const std::string& text, MetricKind kind) {
+  const bool ratio = is_margin_ratio(kind);
+  const std::string expected = "for kind " + std::string{kind_word(kind)} + ", " + std::string{margin_range(ratio)};
+  const double margin = number_argument("--margin", text, 0, most_margin_ratio, expected);
+  if (is_margin(margin, ratio)) return margin;
+  throw Failure{Exit::invalid_input, "--margin is \"" + text + '"', "expected " + expected};
+}
+
 ReplayOptions options_of(const ReplayArguments& arguments, const GuardConfig& guard) {
   ReplayOptions options;
   options.kind = kind_argument(arguments.metric);
@@ -138,9 +146,7 @@ ReplayOptions options_of(const ReplayArguments& arguments, const GuardConfig& gu
   options.repeat = count_argument("--repeat", arguments.repeat, 1, 10'000'000);
   options.seed = count_argument("--seed", arguments.seed, 0, std::numeric_limits<std::uint64_t>::max());
   const MetricConfig metric = metric_of(guard, options.kind);
-  options.margin = arguments.margin
-                       ? number_argument("--margin", *arguments.margin, 0, 1e9, "a number from 0 on, 0.005 for one")
-                       : metric.margin;
+  options.margin = arguments.margin ? margin_argument(*arguments.margin, options.kind) : metric.margin;
   options.advance_margin = advance_margin(metric, step_of(guard, options.share_ppm));
   options.alpha_rollback = guard.alpha_rollback;
   options.alpha_advance = guard.alpha_advance;

@@ -71,6 +71,7 @@ class ConfigReader : TomlValues {
   void guard(const Node& node, TaskConfig& task);
   void metric(const toml::table& table, GuardConfig& guard, const std::string& where);
   void check_margins(GuardConfig& guard, const std::vector<const toml::table*>& tables);
+  void check_ranges(const MetricConfig& metric, const toml::table& table);
   void check_metrics(const GuardConfig& guard, const std::vector<const toml::table*>& tables);
   void check_provider();
   void check_splits();

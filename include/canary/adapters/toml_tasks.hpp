@@ -10,6 +10,7 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <set>
 #include <string>
 #include <string_view>
@@ -141,14 +142,14 @@ inline void ConfigReader::metric(const toml::table& table, GuardConfig& guard, c
                       {"cost", MetricKind::cost}},
                      to.kind);
             }},
-           {"margin", [&](const Node& n) { (void)number(n, 0, 1e9, to.margin); }},
+           {"margin", [&](const Node& n) { (void)number(n, to.margin); }},
            {"advance_margin",
             [&](const Node& n) {
               to.advance_margin.clear();
               const toml::array* list = n.as_array();
               const auto add = [&](const Node& value) {
                 double margin = 0;
-                if (number(value, 0, 1e9, margin)) to.advance_margin.push_back(margin);
+                if (number(value, margin)) to.advance_margin.push_back(margin);
               };
               if (list == nullptr) return add(n);
               for (const Node& value : *list) add(value);
@@ -159,10 +160,30 @@ inline void ConfigReader::metric(const toml::table& table, GuardConfig& guard, c
             }},
            {"weight", [&](const Node& n) { (void)number(n, 0, 1e9, to.weight); }},
            {"slo_us", [&](const Node& n) { count(n, 1, longest_latency_us, "microseconds", to.slo_us); }},
-           {"error_ratio", [&](const Node& n) { (void)number(n, 1, 1e6, to.error_ratio); }}});
+           {"error_ratio", [&](const Node& n) { (void)number(n, 1, 100, to.error_ratio); }}});
+  check_ranges(to, table);
   if (!table.contains("name") && !broken_)
     faults_.add(table.source(), "missing \"name\" in " + where, "name the metric");
   guard.metrics.push_back(std::move(to));
+}
+
+/// Which range a margin has follows the metric's kind, which may stand behind it.
+inline void ConfigReader::check_ranges(const MetricConfig& metric, const toml::table& table) {
+  const Node* kind = table.get("kind");
+  const std::string word = kind == nullptr ? "success" : kind->value_or(std::string{});
+  if (metric.kind == MetricKind::success && word != "success") return;  // no kind at all, which is said already
+  const auto check = [&](const Node* node, bool ratio) {
+    const std::optional<double> value = node != nullptr && node->is_number() ? node->value<double>() : std::nullopt;
+    if (value && !is_margin(*value, ratio))
+      faults_.add(node->source(), "out of range",
+                  "expected, for kind = " + in_quotes(word) + ", " + std::string{margin_range(ratio)});
+  };
+  check(table.get("margin"), is_margin_ratio(metric.kind));
+  const bool ratio = is_advance_margin_ratio(metric.kind);
+  const Node* advance = table.get("advance_margin");
+  check(advance, ratio);
+  if (const toml::array* list = advance != nullptr ? advance->as_array() : nullptr)
+    for (const Node& each : *list) check(&each, ratio);
 }
 
 /// advance_margin speaks of the steps that can be left; 100 % is the last one and is not.

@@ -48,6 +48,7 @@ class TomlValues {
   void variable(const Node& node, std::string& target);
   void flag(const Node& node, bool& target);
   void count(const Node& node, std::uint32_t least, std::uint32_t most, std::string_view unit, std::uint32_t& target);
+  [[nodiscard]] bool number(const Node& node, double& target);
   [[nodiscard]] bool number(const Node& node, double least, double most, double& target);
   void open_odds(const Node& node, double& target);
   [[nodiscard]] bool share(const Node& node, std::uint32_t& target);
@@ -205,6 +206,13 @@ inline void TomlValues::count(const Node& node, std::uint32_t least, std::uint32
     return faults_.add(node.source(), "out of range",
                        "expected " + expected + " from " + std::to_string(least) + " to " + std::to_string(most));
   target = static_cast<std::uint32_t>(value->get());
+}
+
+inline bool TomlValues::number(const Node& node, double& target) {
+  const std::optional<double> value = node.is_number() ? node.value<double>() : std::nullopt;
+  if (!value) return wrong_type(node, "a number"), false;
+  target = *value;
+  return true;
 }
 
 inline bool TomlValues::number(const Node& node, double least, double most, double& target) {

@@ -93,6 +93,8 @@ enum class MetricUnit : std::uint8_t {
 ///   score     points of a score in [0, 1]                          the same
 ///   latency   ratio: 0.1 lets every percentile be 10 % slower      share of the requests that may be slower than that
 ///   cost      ratio of the mean cost: 0.1 lets it be 10 % dearer   the same
+///
+/// Shares and points are from 0 to below 1, ratios from 0 to 10.
 struct MetricConfig {
   std::string name;
   MetricKind kind = MetricKind::success;
@@ -104,6 +106,24 @@ struct MetricConfig {
   double error_ratio = 0;    ///< success: failures may be so many times as frequent, instead of `margin`; 0: off
   friend bool operator==(const MetricConfig&, const MetricConfig&) = default;
 };
+
+inline constexpr double most_margin_ratio = 10;  ///< eleven times as slow, or as dear, is no tolerance any more
+
+/// What a margin is measured in: a ratio, else a share or points, which end below 1.
+[[nodiscard]] constexpr bool is_margin_ratio(MetricKind kind) noexcept {
+  return kind == MetricKind::latency || kind == MetricKind::cost;
+}
+[[nodiscard]] constexpr bool is_advance_margin_ratio(MetricKind kind) noexcept { return kind == MetricKind::cost; }
+
+/// False for what is out of its range, and for NaN.
+[[nodiscard]] constexpr bool is_margin(double value, bool ratio) noexcept {
+  return value >= 0 && (ratio ? value <= most_margin_ratio : value < 1);
+}
+
+/// The range in words.
+[[nodiscard]] constexpr std::string_view margin_range(bool ratio) noexcept {
+  return ratio ? "a ratio from 0 to 10: 0.1 for 10 %" : "a share, or points, from 0 to below 1: 0.02 for 2 %";
+}
 
 /// What becomes of a candidate whose records fall short of its share, so that nothing can be compared.
 enum class OnMissing : std::uint8_t { hold, rollback };
