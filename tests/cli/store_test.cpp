@@ -325,6 +325,59 @@ TEST_CASE("store: a database that went missing is made anew by no command, and d
   CHECK(place.run({"model", "list"}).out.find("checks@1") != std::string::npos);
 }
 
+TEST_CASE("store: another url is another database, which the state of the one before does not forbid", "[cli][store]") {
+  const DatabasePlace place;
+  place.register_models({"v1"});
+  place.done({"model", "promote", "checks@1"});
+  REQUIRE(place.run({"route", "checks", "k"}).exit == 0);  // keeps the state
+  const std::string file = place.read("canary.toml");
+  std::string other = file;
+  other.replace(other.find("canary.db"), 9, "other.db");
+  place.write("canary.toml", other);
+  CHECK(has(place.run({"doctor"}).out, "other.db is not there yet"));
+  CHECK(has(place.run({"doctor"}).out, "move it away, or give each store its own store.state"));
+  CHECK_FALSE(fs::exists(place.path() / "other.db"));
+  CHECK(place.run({"model", "list"}).exit == 0);
+  CHECK(fs::exists(place.path() / "other.db"));
+  CHECK(place.run({"model", "register", "checks", "w1"}).exit == 0);
+  CHECK(has(place.run({"--json", "route", "checks", "k"}).out, "checks@default"));  // and the state is other.db's
+  place.write("canary.toml", file);
+  CHECK(has(place.run({"--json", "route", "checks", "k"}).out, "checks@1"));
+}
+
+TEST_CASE("store: however its path is spelled, a database that went missing is not made anew", "[cli][store]") {
+  const DatabasePlace place;
+  place.register_models({"v1"});
+  REQUIRE(place.run({"route", "checks", "k"}).exit == 0);
+  for (const char* end : {"", "-wal", "-shm"}) fs::remove(place.path() / ("canary.db" + std::string{end}));
+  const std::string whole = (place.path() / "canary.toml").string();
+  const std::string words = place.refused(7, {"--config", whole, "model", "list"});
+  CHECK(has(words, "canary.state tells that it was there"));
+  CHECK(has(words, "away to begin with an empty store"));
+  CHECK_FALSE(fs::exists(place.path() / "canary.db"));
+}
+
+TEST_CASE("store: a state that does not tell of which store it is lets nothing be made, and both ways out are named",
+          "[cli][store]") {
+  const DatabasePlace place;
+  place.write("canary.state", "of an older form, or damaged");
+  for (const std::vector<std::string>& arguments :
+       {std::vector<std::string>{"model", "list"}, {"route", "checks", "k"}, {"doctor"}}) {
+    const Answer answer = place.run(arguments);
+    INFO(answer.out << answer.err);
+    CHECK(answer.exit == 7);
+    CHECK(has(answer.out + answer.err, "canary.state does not tell of which store it is"));
+    CHECK(has(answer.out + answer.err, "restore a backup"));
+    CHECK(has(answer.out + answer.err, "away, or set store.state"));
+    CHECK_FALSE(fs::exists(place.path() / "canary.db"));
+  }
+}
+
+TEST_CASE("store backup: what is left out is said", "[cli][store]") {
+  const Place place;
+  CHECK(has(place.run({"store", "backup", "--help"}).out, "Interactions, and the counts and the evidence"));
+}
+
 TEST_CASE("store: what stands in the way of a restore is named", "[cli][store]") {
   const DatabasePlace place;
   place.register_models({"v1"});

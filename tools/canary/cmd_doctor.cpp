@@ -185,10 +185,9 @@ void Doctor::check_store() {
   const std::string file = config_->store.url.starts_with(sqlite) ? config_->store.url.substr(sqlite.size()) : "";
   if (!file.empty() && !fs::exists(file)) {  // looking at it would make it
     check("store", [this, &file] {
-      if (!config_->store.state.empty() && fs::exists(config_->store.state)) {
+      if (const std::string hint = missing_hint(config_->store, known_by_state(config_->store)); !hint.empty()) {
         unreachable_ = true;
-        return bad(file + " is not there, and " + config_->store.state +
-                   " tells that it was; put it back, or restore a backup: canary store restore FILE");
+        return bad(file + " is not there; " + hint);
       }
       const std::string fault = fault_beside(file);
       return fault.empty() ? good(file + " is not there yet: the first command that needs it makes it") : bad(fault);

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <memory>
+#include <string>
 #include <string_view>
 #include <vector>
 
@@ -11,7 +12,9 @@
 
 namespace canary::cli {
 
-[[nodiscard]] std::unique_ptr<Store> open_sqlite(std::string_view url, std::uint32_t timeout_ms, bool create);
+/// Input   `missing_hint`: what to do about a file that is not there and is not made; empty: the adapter's own words.
+[[nodiscard]] std::unique_ptr<Store> open_sqlite(std::string_view url, std::uint32_t timeout_ms, bool create,
+                                                 const std::string& missing_hint);
 [[nodiscard]] std::unique_ptr<Store> open_postgres(std::string_view url, std::uint32_t timeout_ms, bool create);
 
 }  // namespace canary::cli

@@ -97,8 +97,10 @@ void copy_database(const std::filesystem::path& from, const std::filesystem::pat
 
 }  // namespace
 
-std::unique_ptr<Store> open_sqlite(std::string_view url, std::uint32_t timeout_ms, bool create) {
+std::unique_ptr<Store> open_sqlite(std::string_view url, std::uint32_t timeout_ms, bool create,
+                                   const std::string& missing_hint) {
   SqliteOptions options;
+  if (!missing_hint.empty()) options.missing_hint = missing_hint;
   options.timeout_ms = timeout_ms;
   options.create = create;
   return std::make_unique<SqliteStore>(url, options);

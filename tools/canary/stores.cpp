@@ -3,7 +3,6 @@
 #include <filesystem>
 #include <string>
 #include <string_view>
-#include <system_error>
 
 #include "store_adapters.hpp"
 
@@ -17,20 +16,38 @@ namespace {
 
 }  // namespace
 
+StateOf known_by_state(const StoreConfig& store) {
+  return store.state.empty() ? StateOf::nothing : owner_of_state(store.state, store.url);
+}
+
+std::string missing_hint(const StoreConfig& store, StateOf known) {
+  const std::string back = "put the file back, or restore a backup: canary store restore FILE";
+  if (known == StateOf::store)
+    return store.state + " tells that it was there: " + back + "; or move " + store.state +
+           " away to begin with an empty store";
+  if (known == StateOf::unclear)
+    return store.state + " does not tell of which store it is. If this one was there before, " + back +
+           "; if it is new, move " + store.state + " away, or set store.state to a file of its own";
+  return {};
+}
+
 std::unique_ptr<Store> open_store(const Config& config, Missing missing) {
   const StoreConfig& store = config.store;
   if (store.in_memory())
     throw Failure{Exit::invalid_input, "registry commands need a database, and store.url is \"memory:\"",
                   "set store.url = \"sqlite:canary.db\", and register the versions: canary model register TASK MODEL"};
-  std::error_code ignored;
-  const bool known = !store.state.empty() && std::filesystem::exists(store.state, ignored);
-  const bool create = missing == Missing::make || (missing == Missing::make_first && !known);
-  if (store.url.starts_with("sqlite:")) return open_sqlite(store.url, store.timeout_ms, create);
+  const StateOf known = missing == Missing::make_first ? known_by_state(store) : StateOf::nothing;
+  const bool create = missing == Missing::make ||
+                      (missing == Missing::make_first && (known == StateOf::nothing || known == StateOf::another));
+  if (store.url.starts_with("sqlite:"))
+    return open_sqlite(store.url, store.timeout_ms, create, missing_hint(store, known));
   return open_postgres(store.url, store.timeout_ms, create);
 }
 
 #ifndef CANARY_CLI_SQLITE
-std::unique_ptr<Store> open_sqlite(std::string_view, std::uint32_t, bool) { refuse("SQLite", "libsqlite3-dev"); }
+std::unique_ptr<Store> open_sqlite(std::string_view, std::uint32_t, bool, const std::string&) {
+  refuse("SQLite", "libsqlite3-dev");
+}
 std::vector<TaskContents> read_backup(const std::filesystem::path&, std::uint32_t) {
   refuse("SQLite", "libsqlite3-dev");
 }

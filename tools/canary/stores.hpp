@@ -4,8 +4,10 @@
 #include <cstdint>
 #include <filesystem>
 #include <memory>
+#include <string>
 #include <vector>
 
+#include "canary/adapters/state_file.hpp"
 #include "canary/control/config.hpp"
 #include "canary/control/plan.hpp"
 #include "canary/control/store.hpp"
@@ -16,11 +18,17 @@ namespace canary::cli {
 /// Whether an empty place becomes a store.
 enum class Missing : std::uint8_t {
   make,        ///< it does
-  make_first,  ///< unless a state file tells that there was one before: it went missing, and must not come back empty
+  make_first,  ///< unless a state file tells that it was there before, or may: it must not come back empty
   refuse,      ///< it does not
 };
 
-/// Touches nothing yet: the store's first call connects.
+/// What the state file knows of the store.
+[[nodiscard]] StateOf known_by_state(const StoreConfig& store);
+
+/// What to do about a store that is not there and is not made; empty for one that may be.
+[[nodiscard]] std::string missing_hint(const StoreConfig& store, StateOf known);
+
+/// Touches no store yet: its first call connects.
 /// Errors  Failure invalid_input for `memory:`, and for a database that this program was built without.
 [[nodiscard]] std::unique_ptr<Store> open_store(const Config& config, Missing missing = Missing::make_first);
 

@@ -37,6 +37,7 @@ struct SqliteOptions {
   std::uint32_t timeout_ms = 5'000;  ///< how long to wait for other programs' locks
   bool create = true;                ///< make the file where there is none
   SqliteSchema schema = sqlite_schema;
+  std::string missing_hint = "put the file back, or restore a backup: canary store restore FILE";  ///< if not made
 };
 
 namespace detail {
@@ -237,9 +238,9 @@ inline SqliteOpened open_sqlite(SqlitePlace& place, bool forward) {
   struct stat there {};
   if (::stat(place.file.c_str(), &there) != 0 && errno == ENOENT) {
     if (!place.options.create || place.seen)
-      throw StoreError{StoreErrc::unreachable, "`" + place.path + "`: there is no such file",
-                       place.seen ? "put the file back, or restart to begin with an empty store"
-                                  : "put the file back, or restore a backup: canary store restore FILE"};
+      throw StoreError{
+          StoreErrc::unreachable, "`" + place.path + "`: there is no such file",
+          place.seen ? "put the file back, or restart to begin with an empty store" : place.options.missing_hint};
     if (!make_sqlite_file(place)) flags |= SQLITE_OPEN_CREATE;
   }
   SqliteOpened opened = connect_sqlite(place, flags);

@@ -4,8 +4,9 @@
 // crash leaves either; a checksum tells a file that somebody cut or edited.
 //
 // The form is lines, so that people can read it:
-//   canary-state 2                    its form; 1 had no status, and is read as if each were ACTIVE
+//   canary-state 3                    its form; 2 had no place, 1 no status, and is read as if each were ACTIVE
 //   store 0123456789abcdef            XXH3 of the store's URL: another store's state is none
+//   place 0123456789abcdef            XXH3 of where it lies, seen from this file: however its URL is spelled
 //   position 17 TOKEN                 count of changes, epoch token
 //   task 5 checks                     revision, name
 //   partition 0:0 ...|0:900000 ...    as in store_text.hpp
@@ -33,6 +34,7 @@
 #include <stdexcept>
 #include <string>
 #include <string_view>
+#include <system_error>
 #include <utility>
 #include <vector>
 
@@ -56,6 +58,18 @@ class StateFileError : public std::runtime_error {
   using std::runtime_error::runtime_error;
 };
 
+/// Of which store a state file is.
+enum class StateOf : std::uint8_t {
+  nothing,  ///< there is no such file
+  store,    ///< of this store
+  another,  ///< of a store at another place
+  unclear,  ///< it cannot be read whole, or is of a form that did not keep the place
+};
+
+/// For whoever must know whether a store that is not there ever was.
+/// Cost    reads the file once.
+[[nodiscard]] inline StateOf owner_of_state(const std::filesystem::path& file, const std::string& url);
+
 /// Errors  StateFileError; the file that was there stays as it was.
 /// Cost    two writes to disk, about as long as the disk takes for them.
 inline void save_state(const std::filesystem::path& file, const StoreState& state);
@@ -67,7 +81,8 @@ inline void save_state(const std::filesystem::path& file, const StoreState& stat
 // ---------------------------------------------------------------------------------------------------------------------
 namespace detail {
 
-inline constexpr std::string_view state_heading = "canary-state 2";
+inline constexpr std::string_view state_heading = "canary-state 3";
+inline constexpr std::string_view state_heading_2 = "canary-state 2";
 inline constexpr std::string_view state_heading_1 = "canary-state 1";
 
 [[nodiscard]] inline std::string hex64(std::uint64_t value) {
@@ -84,9 +99,27 @@ inline constexpr std::string_view state_heading_1 = "canary-state 1";
                       [](const ServingVersion& each) { return each.model.find('\n') != std::string::npos; });
 }
 
-[[nodiscard]] inline std::string state_text(const StoreState& state) {
+/// A file's way from the state's folder, so that the two may be moved together, and named from anywhere.
+[[nodiscard]] inline std::string place_text(const std::filesystem::path& state, const std::string& url) {
+  constexpr std::string_view scheme = "sqlite:";
+  if (!url.starts_with(scheme)) return url;
+  std::error_code error;
+  // By its letters alone: a link that leads nowhere today must not make another place of it.
+  const auto whole = [&error](const std::filesystem::path& file) {
+    return std::filesystem::absolute(file, error).lexically_normal();
+  };
+  const std::filesystem::path way = whole(url.substr(scheme.size())).lexically_relative(whole(state).parent_path());
+  return error || way.empty() ? url : std::string{scheme} + way.string();
+}
+
+[[nodiscard]] inline std::string store_line(const std::string& url) { return "store " + hex64(seed_of(url)); }
+[[nodiscard]] inline std::string place_line(const std::filesystem::path& file, const std::string& url) {
+  return "place " + hex64(seed_of(place_text(file, url)));
+}
+
+[[nodiscard]] inline std::string state_text(const std::filesystem::path& file, const StoreState& state) {
   std::string text{state_heading};
-  text += "\nstore " + hex64(seed_of(state.url));
+  text += '\n' + store_line(state.url) + '\n' + place_line(file, state.url);
   text += "\nposition " + std::to_string(state.position.change) + ' ' + state.position.token + '\n';
   for (const TaskSplit& task : state.tasks) {
     if (!fits_state(task)) continue;
@@ -103,22 +136,37 @@ inline constexpr std::string_view state_heading_1 = "canary-state 1";
 /// Reads the lines of a state, one after another.
 class StateReader {
  public:
-  StateReader(std::string_view text, const std::string& url) : text_{text}, url_{url} {}
+  StateReader(std::string_view text, const std::filesystem::path& file, const std::string& url)
+      : text_{text}, file_{file}, url_{url} {}
 
+  /// Of which store it is; the lines behind that are not read.
+  [[nodiscard]] StateOf owner() {
+    const std::size_t end = text_.rfind("end ");
+    if (end == std::string_view::npos || text_.substr(end) != "end " + hex64(seed_of(text_.substr(0, end))) + '\n')
+      return StateOf::unclear;
+    text_ = text_.substr(0, end);
+    const std::string_view heading = line();
+    with_status_ = heading != state_heading_1;
+    with_place_ = heading == state_heading;
+    if (!with_place_ && heading != state_heading_1 && heading != state_heading_2) return StateOf::unclear;
+    whole_ = true;
+    if (line() == store_line(url_)) {
+      if (with_place_) (void)line();
+      return StateOf::store;
+    }
+    if (!with_place_) return StateOf::unclear;
+    return line() == place_line(file_, url_) ? StateOf::store : StateOf::another;
+  }
+
+  /// True when it is whole, but of another store: the same one by another name, maybe, where the place was not kept.
   [[nodiscard]] bool of_another() const noexcept { return of_another_; }
 
   [[nodiscard]] std::optional<StoreState> read() {
-    const std::size_t end = text_.rfind("end ");
-    if (end == std::string_view::npos || text_.substr(end) != "end " + hex64(seed_of(text_.substr(0, end))) + '\n')
-      return {};
-    text_ = text_.substr(0, end);
+    of_another_ = owner() != StateOf::store && whole_;
+    if (!whole_ || of_another_) return {};
     StoreState state;
     state.url = url_;
     std::uint64_t change = 0;
-    const std::string_view heading = line();
-    with_status_ = heading == state_heading;
-    if (!with_status_ && heading != state_heading_1) return {};
-    of_another_ = line() != "store " + hex64(seed_of(url_));
     if (!field("position", std::numeric_limits<std::int64_t>::max(), change, state.position.token)) return {};
     state.position.change = static_cast<std::int64_t>(change);
     while (!text_.empty()) {
@@ -181,9 +229,12 @@ class StateReader {
   }
 
   std::string_view text_;
+  const std::filesystem::path& file_;
   const std::string& url_;
+  bool whole_ = false;
   bool of_another_ = false;
   bool with_status_ = true;
+  bool with_place_ = true;
 };
 
 /// A file descriptor that closes itself.
@@ -219,10 +270,37 @@ inline void take_after(int fd, const std::filesystem::path& old) noexcept {
   return ::fsync(fd) == 0;
 }
 
+/// Nothing when there is no such file.
+[[nodiscard]] inline std::optional<std::string> read_state_text(const std::filesystem::path& file) {
+  const StateFd fd{::open(file.c_str(), O_RDONLY | O_CLOEXEC)};
+  if (fd.get() < 0) {
+    if (errno == ENOENT || errno == ENOTDIR) return {};
+    throw StateFileError{file.string() + ": cannot be opened: " + std::strerror(errno)};
+  }
+  std::string text;
+  char block[1 << 16];
+  for (;;) {
+    const ssize_t got = ::read(fd.get(), block, sizeof block);
+    if (got == 0) return text;
+    if (got < 0 && errno == EINTR) continue;
+    if (got < 0) throw StateFileError{file.string() + ": cannot be read: " + std::strerror(errno)};
+    text.append(block, static_cast<std::size_t>(got));
+  }
+}
+
 }  // namespace detail
 
+inline StateOf owner_of_state(const std::filesystem::path& file, const std::string& url) {
+  try {
+    const std::optional<std::string> text = detail::read_state_text(file);
+    return text ? detail::StateReader{*text, file, url}.owner() : StateOf::nothing;
+  } catch (const StateFileError&) {
+    return StateOf::unclear;
+  }
+}
+
 inline void save_state(const std::filesystem::path& file, const StoreState& state) {
-  const std::string text = detail::state_text(state);
+  const std::string text = detail::state_text(file, state);
   std::string fresh = file.string() + ".XXXXXX";
   const auto fail = [&](const char* what) {
     throw StateFileError{file.string() + ": " + what + ": " + std::strerror(errno)};
@@ -245,24 +323,13 @@ inline void save_state(const std::filesystem::path& file, const StoreState& stat
 }
 
 inline std::optional<StoreState> load_state(const std::filesystem::path& file, const std::string& url) {
-  const detail::StateFd fd{::open(file.c_str(), O_RDONLY | O_CLOEXEC)};
-  if (fd.get() < 0) {
-    if (errno == ENOENT || errno == ENOTDIR) return {};
-    throw StateFileError{file.string() + ": cannot be opened: " + std::strerror(errno)};
-  }
-  std::string text;
-  char block[1 << 16];
-  for (;;) {
-    const ssize_t got = ::read(fd.get(), block, sizeof block);
-    if (got == 0) break;
-    if (got < 0 && errno == EINTR) continue;
-    if (got < 0) throw StateFileError{file.string() + ": cannot be read: " + std::strerror(errno)};
-    text.append(block, static_cast<std::size_t>(got));
-  }
-  detail::StateReader reader{text, url};
+  const std::optional<std::string> text = detail::read_state_text(file);
+  if (!text) return {};
+  detail::StateReader reader{*text, file, url};
   std::optional<StoreState> state = reader.read();
   if (reader.of_another())
-    throw StateFileError{file.string() + ": holds the state of another store; give each its own store.state"};
+    throw StateFileError{file.string() +
+                         ": holds the state of another store; move it away, or give each store its own store.state"};
   if (!state) throw StateFileError{file.string() + ": holds no whole state of a store"};
   return state;
 }
