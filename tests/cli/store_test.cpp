@@ -93,7 +93,10 @@ TEST_CASE("store backup: a file that is there is kept, unless --force", "[cli][s
   CHECK(has(place.refused(5, {"store", "backup", "."}), "is a directory"));
   place.write("open.db-wal", "x");
   CHECK(has(place.refused(4, {"store", "backup", "open.db", "--force"}), "was not closed"));
-  CHECK(place.run({"store", "backup", "no/such/folder/b.db"}).exit != 0);
+  place.write("file", "");
+  CHECK(has(place.refused(5, {"store", "backup", "no/such/folder/b.db"}), "no/such/folder: no such folder"));
+  CHECK(has(place.refused(5, {"store", "backup", "file/b.db"}), "file is no folder"));
+  CHECK(has(place.refused(2, {"store", "backup", ""}), "no file named"));
   for (const std::string& name : files_in(place)) CHECK_FALSE(has(name, ".part-"));
 }
 
@@ -120,7 +123,8 @@ TEST_CASE("store restore: the backup is read, never written, made or migrated", 
   place.done({"store", "restore", "saved.db", "--replace"});
   CHECK(place.read("saved.db") == bytes);
   const std::vector<std::string> files = files_in(place);
-  CHECK(has(place.refused(3, {"store", "restore", "absent.db"}), "no such file"));
+  CHECK(has(place.refused(5, {"store", "restore", "absent.db"}), "no such file"));
+  CHECK(has(place.refused(2, {"store", "restore", ""}), "no file named"));
   CHECK(files_in(place) == files);
   CHECK(has(place.refused(5, {"store", "restore", "canary.toml"}), "canary.toml"));
   CHECK(has(place.refused(5, {"store", "restore", "canary.db"}), "is the store itself"));

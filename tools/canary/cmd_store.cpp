@@ -104,6 +104,18 @@ struct BackupOptions {
   throw Failure{Exit::conflict, file.string() + " is there already", "move it away, or --force replaces it"};
 }
 
+/// The folder must be there, and take a file; said before anything is read.
+void check_folder(const fs::path& file) {
+  const fs::path folder = fs::absolute(file).parent_path();
+  std::error_code error;
+  if (!fs::is_directory(folder, error))
+    throw Failure{Exit::invalid_input,
+                  folder.string() + (fs::exists(folder, error) ? " is no folder" : ": no such folder"),
+                  "make it, or name a file elsewhere"};
+  if (::access(folder.c_str(), W_OK | X_OK) != 0)
+    throw Failure{Exit::failed, folder.string() + ": no file can be made in it: " + std::strerror(errno)};
+}
+
 /// A file beside the one that is to come; gone unless it took that one's name.
 class Beside {
  public:
@@ -152,6 +164,7 @@ void check_target(const Workspace& workspace, const fs::path& file, bool force) 
   if (fs::is_directory(file, error))
     throw Failure{Exit::invalid_input, file.string() + " is a directory", "name a file"};
   if (!force && fs::exists(fs::symlink_status(file, error))) refuse_existing(file);
+  check_folder(file);
   // An old database's journal would be taken for the new file's.
   for (const char* end : {"-wal", "-journal"})
     if (fs::exists(file.string() + end, error))
@@ -159,7 +172,22 @@ void check_target(const Workspace& workspace, const fs::path& file, bool force) 
                     "give the backup another name"};
 }
 
+/// A refusal speaks of the file that people know; it is none of the store's.
+void write_beside(const Beside& beside, const fs::path& file, std::vector<TaskContents> tasks,
+                  std::uint32_t timeout_ms) {
+  try {
+    write_backup(beside.path(), std::move(tasks), timeout_ms);
+  } catch (const StoreError& error) {
+    std::string message = error.what();
+    const std::string name = beside.path().string();
+    for (std::size_t at = 0; (at = message.find(name, at)) != std::string::npos; at += file.string().size())
+      message.replace(at, name.size(), file.string());
+    throw Failure{Exit::failed, message, "the backup was not written"};
+  }
+}
+
 void backup(Context& context, const BackupOptions& options) {
+  if (options.file.empty()) throw Failure{Exit::usage, "no file named", "canary store backup nightly.db, for one"};
   const Workspace workspace{context,
                             Missing::refuse};  // an empty backup of a store that is lost would be the end of it
   const fs::path file{options.file};
@@ -169,7 +197,7 @@ void backup(Context& context, const BackupOptions& options) {
   workspace.store->read_all([&tasks](TaskContents&& task) { tasks.push_back(std::move(task)); });
   const Counts counts = count(tasks);
   const Beside beside{file};
-  write_backup(beside.path(), std::move(tasks), workspace.config.store.timeout_ms);
+  write_beside(beside, file, std::move(tasks), workspace.config.store.timeout_ms);
   beside.take_name(options.force);
   if (context.json) {
     json::object document = counts_document(counts, info.token);
@@ -214,6 +242,7 @@ Counts count_held(const Workspace& workspace) {
 }
 
 void restore(Context& context, const RestoreOptions& options) {
+  if (options.file.empty()) throw Failure{Exit::usage, "no file named", "canary store restore nightly.db, for one"};
   const Workspace workspace{context, Missing::make};
   if (is_the_store(workspace, options.file))
     throw Failure{Exit::invalid_input, options.file + " is the store itself", "name a backup of it"};

@@ -109,7 +109,7 @@ std::unique_ptr<Store> open_sqlite(std::string_view url, std::uint32_t timeout_m
 std::vector<TaskContents> read_backup(const std::filesystem::path& file, std::uint32_t timeout_ms) {
   std::error_code error;
   if (!std::filesystem::exists(file, error))
-    throw Failure{Exit::not_found, file.string() + ": no such file", "canary store backup FILE writes one"};
+    throw Failure{Exit::invalid_input, file.string() + ": no such file", "canary store backup FILE writes one"};
   const TemporaryFolder folder;
   const std::filesystem::path copy = folder.path() / "copy";
   copy_database(file, copy);

@@ -33,7 +33,7 @@ enum class Missing : std::uint8_t {
 [[nodiscard]] std::unique_ptr<Store> open_store(const Config& config, Missing missing = Missing::make_first);
 
 /// Everything in a backup, whatever store it was made of. The file stays as it is, its journal and its schema too.
-/// Errors  Failure: not_found for no file, invalid_input for one that is no store; StoreError.
+/// Errors  Failure invalid_input for no file, and for one that is no store; StoreError.
 [[nodiscard]] std::vector<TaskContents> read_backup(const std::filesystem::path& file, std::uint32_t timeout_ms);
 
 /// Makes `file`, which must not be there, a store with these tasks; one file, without a journal beside it.
