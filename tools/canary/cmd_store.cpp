@@ -206,7 +206,7 @@ void backup(Context& context, const BackupOptions& options) {
   }
   std::string line;
   append_visible(line, options.file);
-  context.out.write(line + ": " + counts_text(counts) + '\n');
+  context.out.write(line + ": " + counts_text(counts) + "; interactions stay in the store alone\n");
 }
 
 // --- restore ---------------------------------------------------------------------------------------------------------
@@ -283,11 +283,14 @@ void add_store(Syntax root, Context& context) {
   migration.footer("Programs of the schema before go on reading and writing.");
   migration.callback([&context] { migrate(context); });
 
-  const Syntax saving =
-      add_noun(noun, context, "backup", "Writes everything to an SQLite file, from one consistent view");
+  const Syntax saving = add_noun(noun, context, "backup", "Writes tasks, versions, history and jobs to an SQLite file");
   const auto to = std::make_shared<BackupOptions>();
   add_text(saving, "file", to->file, "File to write")->required()->type_name("FILE");
   saving.add_flag("--force", to->force, "Replace a file that is there");
+  saving.footer(
+      "From one consistent view, while everybody goes on. Interactions, and the counts and the evidence made of them, "
+      "are\n"
+      "left out: they stay in the store that they are in; the database's own tools copy it whole.");
   saving.callback([&context, to] { backup(context, *to); });
 
   const Syntax loading = add_noun(noun, context, "restore", "Fills the database from a backup");
@@ -295,7 +298,9 @@ void add_store(Syntax root, Context& context) {
   add_text(loading, "file", from->file, "Backup to read; it stays as it is")->required()->type_name("FILE");
   loading.add_flag("--replace", from->replace, "Let go of every task and job that the store has now");
   loading.add_flag("--dry-run", from->dry_run, "Says what it would do, and does nothing");
-  loading.footer("Followers notice: the store gets a new epoch token, and they read everything anew.");
+  loading.footer(
+      "Followers notice: the store gets a new epoch token, and they read everything anew. A backup holds no "
+      "interactions.");
   loading.callback([&context, from] { restore(context, *from); });
 }
 
