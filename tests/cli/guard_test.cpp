@@ -86,6 +86,7 @@ TEST_CASE("guard check: people are told what is compared, how sure it is, and wh
   CHECK(has(text, "checks@1: hold\n"));
   CHECK(has(text, "Compared with checks@default since revision 3, at 10 %, step 3 of 6; 0 units of it so far."));
   CHECK(has(text, "no outcome has been recorded yet"));
+  CHECK(has(text, "Imported interactions, and those from before revision 3, are no evidence."));
   place.put(counts_of(900, 90, 100, 10).bytes());
   text = told();
   CHECK(has(text, "checks@1: hold\n"));

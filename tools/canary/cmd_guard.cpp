@@ -48,7 +48,9 @@ void add_guard_check(Syntax guard, Context& context) {
       "an\n"
       "estimate, of both versions together, until the metric alone decides. Latency counts the share of requests "
       "within\n"
-      "the middle one of its thresholds, cost is in millionths of a US dollar.");
+      "the middle one of its thresholds, cost is in millionths of a US dollar. Imported interactions are no evidence: "
+      "nobody\n"
+      "drew their version by lot.");
   verb.callback([&context, task] { check(context, *task); });
 }
 

@@ -138,6 +138,9 @@ std::string outlook(const TaskConfig& task, const GuardLook& look, const std::st
   if (verdict.units < task.guard.units_min)
     text += ", with " + std::to_string(task.guard.units_min) + " units at least";
   text += ". " + distance_text(verdict);
+  if (verdict.units == 0)
+    text +=
+        " Imported interactions, and those from before revision " + std::to_string(look.since) + ", are no evidence.";
   return text;
 }
 
