@@ -305,6 +305,29 @@ TEST_CASE("guard plan: each step of the guard, or the share that is named", "[cl
   CHECK(has(text.out, "Never: what the margin tolerates is not rolled back."));
 }
 
+TEST_CASE("guard plan: a task without a metric of success is told that it has none", "[cli][guard]") {
+  const ConfiguredPlace place;
+  CHECK(place.json({"guard", "plan", "checks"}).at("metric").is_null());
+  const std::string told = place.run({"guard", "plan", "checks"}).out;
+  CHECK(told.starts_with("The task has no metric of kind success"));
+  CHECK(has(told, "An example, with the defaults:\n"));
+  CHECK(told.find("`success`") == std::string::npos);
+  place.write("canary.toml", "[store]\nurl = 'memory:'\n[task.checks]\n[[task.checks.guard.metric]]\nname = 'ok'\n");
+  CHECK(text_of(place.json({"guard", "plan", "checks"}).at("metric")) == "ok");
+  CHECK(place.run({"guard", "plan", "checks"}).out.starts_with("The baseline succeeds in 90 % of its requests; `ok`"));
+}
+
+TEST_CASE("guard plan: nothing can be worse by more than the baseline succeeds", "[cli][guard]") {
+  const DatabasePlace place;
+  CHECK(has(place.refused(5, {"guard", "plan", "checks", "--drop", "1"}), "at most 0.9 here"));
+  CHECK(has(place.refused(5, {"guard", "plan", "checks", "--drop", "0.3", "--baseline", "0.2"}), "at most 0.2 here"));
+  CHECK(place.run({"guard", "plan", "checks", "--drop", "0.9"}).exit == 0);
+  const auto steps = place.json({"guard", "plan", "checks", "--baseline", "0.05"}).at("steps").as_array();
+  CHECK(steps.at(0).at("drop").to_number<double>() == 0.05);  // its advance_margin is 0.1
+  CHECK(steps.at(1).at("drop").to_number<double>() == 0.05);
+  CHECK(steps.at(4).at("drop").to_number<double>() == 0.02);
+}
+
 TEST_CASE("guard plan: metrics share alpha_rollback by their weights", "[cli][guard]") {
   const ConfiguredPlace place;
   place.write("canary.toml",

@@ -41,6 +41,7 @@ struct PlannedStep {
 
 struct GuardPlan {
   MetricConfig metric;
+  bool example = false;  ///< the task has no such metric: this one has the defaults
   double baseline = 0.9;
   double alpha_rollback = 0.01;  ///< the metric's part of it
   double alpha_advance = 0.05;
@@ -59,7 +60,7 @@ PlannedStep planned(const GuardPlan& plan, const GuardConfig& guard, std::uint32
   PlannedStep step;
   step.weight_ppm = weight_ppm;
   step.advance_margin = advance_margin(plan.metric, step_of(guard, weight_ppm));
-  step.drop = drop.value_or(step.advance_margin);
+  step.drop = drop ? *drop : std::min(step.advance_margin, plan.baseline);  // NaN stays: it is the first of the two
   if (std::isnan(step.drop))
     throw Failure{Exit::invalid_input, "the task's guard has no advance_margin to take the drop from",
                   "name it: --drop 0.02"};
@@ -80,6 +81,8 @@ PlannedStep planned(const GuardPlan& plan, const GuardConfig& guard, std::uint32
 GuardPlan plan_of(const PlanArguments& arguments, const GuardConfig& guard) {
   GuardPlan plan;
   plan.metric = metric_of(guard, MetricKind::success);
+  plan.example = std::none_of(guard.metrics.begin(), guard.metrics.end(),
+                              [](const MetricConfig& each) { return each.kind == MetricKind::success; });
   plan.baseline = number_argument("--baseline", arguments.baseline, 0.000'001, 0.999'999,
                                   "the baseline's share of successes, between 0 and 1: 0.95 for one");
   plan.alpha_rollback = share_of_alpha(guard, plan.metric);
@@ -88,6 +91,11 @@ GuardPlan plan_of(const PlanArguments& arguments, const GuardConfig& guard) {
   if (arguments.drop)
     drop = number_argument("--drop", *arguments.drop, 0, 1,
                            "a difference of two shares of successes, from 0 to 1: 0.02 for one");
+  if (drop && *drop > plan.baseline)
+    throw Failure{Exit::invalid_input,
+                  "no version can be worse by " + detail::figure(*drop) + " than a baseline that succeeds in " +
+                      detail::figure(plan.baseline) + " of its requests",
+                  "--drop is a difference of two shares: at most " + detail::figure(plan.baseline) + " here"};
   std::vector<std::uint32_t> shares;
   if (arguments.percent)
     shares.push_back(part_argument(*arguments.percent));
@@ -112,8 +120,9 @@ json::object document(const std::string& task, const GuardPlan& plan) {
                      {"requests_to_rollback", number_or_null(step.to_rollback)},
                      {"advance_margin", finite(step.advance_margin)},
                      {"requests_to_advance", number_or_null(step.to_advance)}});
+  json::value metric = plan.example ? json::value(nullptr) : json::value(json_text(plan.metric.name));
   return {
-      {"task", json_text(task)},      {"metric", json_text(plan.metric.name)}, {"baseline", plan.baseline},
+      {"task", json_text(task)},      {"metric", std::move(metric)},           {"baseline", plan.baseline},
       {"margin", plan.metric.margin}, {"alpha_rollback", plan.alpha_rollback}, {"alpha_advance", plan.alpha_advance},
       {"steps", std::move(steps)}};
 }
@@ -125,8 +134,12 @@ void write_text(Output& out, const GuardPlan& plan) {
   };
   std::string name;
   append_visible(name, plan.metric.name);
-  out.write("The baseline succeeds in " + detail::figure(100 * plan.baseline) + " % of its requests; `" + name +
-            "` tolerates " + points(plan.metric.margin) + ".\n");
+  if (plan.example)
+    out.write(
+        "The task has no metric of kind success, so the guard does not judge by one. An example, with the "
+        "defaults:\n");
+  out.write("The baseline succeeds in " + detail::figure(100 * plan.baseline) + " % of its requests; " +
+            (plan.example ? "the metric" : '`' + name + '`') + " tolerates " + points(plan.metric.margin) + ".\n");
   Table table;
   table.row({"TRAFFIC", "WORSE BY", "UNTIL ROLLBACK", "RULED OUT", "UNTIL ADVANCE"});
   for (const PlannedStep& step : plan.steps)
@@ -167,7 +180,8 @@ void add_guard_plan(Syntax guard, Context& context) {
   add_text(verb, "--baseline,--rate", arguments->baseline, "The baseline's share of successes (default: 0.9)")
       ->type_name("X");
   verb.footer(
-      "For the task's first metric of kind success. UNTIL ROLLBACK: requests of both versions until about half of the "
+      "For the task's first metric of kind success, or an example where it has none (in JSON its name is null then). "
+      "UNTIL ROLLBACK: requests of both versions until about half of the "
       "candidates\n"
       "that are WORSE BY so much are taken back; UNTIL ADVANCE: until about half of those that are as good may leave "
       "the step,\n"
