@@ -293,6 +293,22 @@ TEST_CASE("simulate: --set predicts what model canary does, key by key", "[cli][
   (void)place.refused(5, {"simulate", "checks", "--keys", "canary.toml", "--set", "v2=5"});
 }
 
+TEST_CASE("simulate: several --set are tried as one change, which moves the least possible", "[cli][store][simulate]") {
+  const DatabasePlace place;
+  place.register_models({"v1", "v2"});
+  place.done({"model", "promote", "checks@1", "60"});
+  // One after another, checks@1 would give 25 % to checks@2 and then get them back from the default.
+  const auto tried =
+      place.json({"simulate", "checks", "--keys", "-", "--set", "checks@2=25", "--set", "checks@1=60"}, "a\nb\n");
+  CHECK(tried.at("points_moved") == tried.at("points_minimum"));
+  CHECK(number_of(tried.at("points_moved")) == 1'073'741'824);
+  const Answer text =
+      place.run({"simulate", "checks", "--keys", "-", "--set", "checks@2=25", "--set", "checks@1=60"}, "a\nb\n");
+  CHECK(has(text.out, "25 %"));
+  CHECK(has(text.out, "15 %"));  // what is left to the default
+  CHECK(has(place.run({"simulate", "--help"}).out, "tried as one"));
+}
+
 TEST_CASE("simulate: under an override with a registered model every key is that version's", "[cli][store][simulate]") {
   const DatabasePlace place;
   place.register_models({"v1", "v2"});

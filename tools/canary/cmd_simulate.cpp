@@ -183,7 +183,7 @@ void carry_out(TaskRecord& record, const Commit& change) {
   record.revision = change.row.revision;
 }
 
-/// What `canary model canary ID PERCENT` would do, one after another.
+/// To the shares that `canary model canary ID PERCENT` would lead to, one after another; as one change.
 void Trial::try_in_store(const std::vector<TriedShare>& shares) {
   const TaskConfig& settings = today_.settings;
   if (today_.store() == nullptr)
@@ -207,8 +207,10 @@ void Trial::try_in_store(const std::vector<TriedShare>& shares) {
   std::vector<WantedShare> wanted;
   for (const OwnerShare& share : record.partition.shares())
     if (share.owner != default_owner) wanted.push_back({share.owner, share.ppm});
+  Rebalanced once = rebalance(before, wanted);
+  split_.points_minimum = once.points_minimum;
+  if (wishes.size() > 1) record.partition = std::move(once.partition);  // on the way a key may have moved twice
   split_.points_moved = points_moved(before, record.partition);
-  split_.points_minimum = rebalance(before, wanted).points_minimum;
   task_ = add_task(own_, settings);
   load_split(own_, task_, record);
   tried_ = &own_;
@@ -347,9 +349,11 @@ void add_simulate(Syntax root, Context& context) {
       ->allow_extra_args(false)
       ->type_name("ID=PERCENT");
   noun.footer(
-      "Percentages: 10, 10%, 0.5, down to 0.0001. --set may be given for several versions. Where the split stands in "
-      "the\n"
-      "file, a version may be named by its model too, and the default alone gives and takes.");
+      "Percentages: 10, 10%, 0.5, down to 0.0001. --set may be given for several versions; they are tried as one "
+      "change,\n"
+      "while model canary, said for one after another, may move more keys. Where the split stands in the file, a "
+      "version\n"
+      "may be named by its model too, and the default alone gives and takes.");
   noun.callback([&context, options] { run(context, *options); });
 }
 
