@@ -18,25 +18,28 @@ namespace {
 
 constexpr std::string_view example =
     R"(# canary.toml: which tasks there are, and which model versions share their traffic.
-# Try it:  canary route checklist_enrichment user-42
+# Try it:  canary model register checklist_enrichment ft:gpt-4o-mini:acme:v7
+#          canary model canary checklist_enrichment@1 5
+#          canary route checklist_enrichment user-42
 #          canary simulate checklist_enrichment --keys users.csv --column user_id --set checklist_enrichment@1=25
 
 [store]
-url = "memory:"                     # the split stands in this file; or in a database, which `canary model` changes:
-                                    # "sqlite:canary.db" on one machine, "postgresql://user@host/db" for a fleet
+url = "sqlite:canary.db"            # a database for one machine, made at first use; "postgresql://user@host/db" for a
+                                    # fleet; "memory:" without one: the split stands in this file then, see below
 # timeout_ms = 5000                 # longest wait for the database
 # state = "canary.state"            # last good state, for a start without the database; "" keeps none
 
 [task.checklist_enrichment]
-default_model = "gpt-4o-mini"       # serves whatever share no version below holds
+default_model = "gpt-4o-mini"       # serves whatever share no version holds
 force_env = "CHECKLIST_FORCE_MODEL" # a model in this environment variable overrides everything
 # salt = "..."                      # the task's name unless set; a new salt moves every key
 # sample_percent = 100              # share of the interactions whose own rows are kept; counts count all of them
 
-# One table for each version. A reload moves the fewest keys; a key stays with its version while shares stand still.
-[[task.checklist_enrichment.version]]
-model = "ft:gpt-4o-mini:acme:v7"
-percent = 10                        # down to 0.0001
+# With "memory:" alone, one table for each version: a reload moves the fewest keys. With a database,
+# `canary model register` and `canary model canary` do that.
+# [[task.checklist_enrichment.version]]
+# model = "ft:gpt-4o-mini:acme:v7"
+# percent = 10                      # down to 0.0001
 
 # [task.checklist_enrichment.guard]
 # alpha_rollback = 0.01
@@ -47,19 +50,20 @@ percent = 10                        # down to 0.0001
 # step_min_s = 0                    # least stay on a step before an advance
 # on_missing = "hold"               # hold | rollback: when a candidate's records fall short of its share
 
-# [[task.checklist_enrichment.guard.metric]]
-# name = "ok"
-# kind = "success"                  # success | score | latency | cost
-# margin = 0.005                    # tolerated harm before rollback
-# advance_margin = [0.10, 0.06, 0.04, 0.03, 0.02]   # needed to leave each step, or one number for all
-# unit = "key"                      # "key": a key's first outcome counts, once; "request": every outcome
-# weight = 1                        # in the sum that rolls back, beside the other metrics
+# What the guard watches; one table for each metric.
+[[task.checklist_enrichment.guard.metric]]
+name = "ok"
+kind = "success"                    # success | score | latency | cost
+margin = 0.005                      # tolerated harm before rollback: a share below 1, 0.02 for 2 %
+advance_margin = [0.10, 0.06, 0.04, 0.03, 0.02]     # needed to leave each step, or one number for all
+unit = "key"                        # "key": a key's first outcome counts, once; "request": every outcome
+weight = 1                          # in the sum that rolls back, beside the other metrics
 # error_ratio = 1.5                 # success: failures may be so many times as frequent, instead of margin
 
 # [[task.checklist_enrichment.guard.metric]]
 # name = "slow"
-# kind = "latency"                  # margin is a ratio there: 0.1 lets every percentile be 10 % slower
-# margin = 0.1
+# kind = "latency"
+# margin = 0.1                      # a ratio there, up to 10: 0.1 lets every percentile be 10 % slower
 # slo_us = 2000000                  # this threshold alone, instead of the baseline's percentiles
 
 # [recorder]
@@ -89,12 +93,19 @@ percent = 10                        # down to 0.0001
 # provider = "openai"
 # base_model = "gpt-4o-mini"
 # prompt_version = "v1"
-# cost_max_usd = 50.0
+# cost_max_usd = 50.0               # a job that is estimated to cost more is not started
+# price_per_million_usd = { "gpt-4o-mini" = 3.0 }    # of trained tokens, by model; without one a cost is not estimated
 
 # [provider.openai]
 # kind = "openai"                   # openai | azure | together | command
 # base_url = "https://api.openai.com/v1"
 # api_key_env = "OPENAI_API_KEY"    # the variable's name; secrets are never in this file
+# settle_ms = 60000                 # longest that a job whose creation went unanswered may take to show there
+
+# [provider.local]                  # a program of your own that trains; canary train start runs it
+# kind = "command"
+# command = ["./train", "--data", "{training_file}", "--base", "{base_model}"]       # no shell
+# folder = "canary.jobs"            # where its jobs keep their files
 )";
 
 [[noreturn]] void fail(const std::string& path, int reason) {
@@ -122,6 +133,7 @@ void add_init(Syntax root, Context& context) {
   const auto folder = std::make_shared<std::string>(".");
   add_text(noun, "dir", *folder, "Directory to write it to, made if missing (default: this one)")->type_name("DIR");
   noun.callback([&context, folder] {
+    if (folder->empty()) throw Failure{Exit::usage, "no directory named", "leave it out for this one"};
     std::error_code error;
     std::filesystem::create_directories(*folder, error);
     if (error) throw Failure{Exit::failed, *folder + ": " + error.message()};
