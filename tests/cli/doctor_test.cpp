@@ -73,10 +73,11 @@ TEST_CASE("doctor: before the first command it makes no database", "[cli][doctor
 
 TEST_CASE("doctor: one bad thing never hides the others", "[cli][doctor]") {
   const DatabasePlace place;
-  place.write("canary.toml",
-              "[store]\nurl = 'sqlite:canary.db'\nstate = 'nowhere/canary.state'\n"
-              "[provider.openai]\napi_key_env = 'KEY_OF_OPENAI'\n[provider.here]\nkind = 'command'\n"
-              "[task.checks]\nforce_env = 'CHECKS_FORCE'\n[task.risks]\ndefault_model = 'steady'\n");
+  place.write(
+      "canary.toml",
+      "[store]\nurl = 'sqlite:canary.db'\nstate = 'nowhere/canary.state'\n"
+      "[provider.openai]\napi_key_env = 'KEY_OF_OPENAI'\n[provider.here]\nkind = 'command'\ncommand = ['./train']\n"
+      "[task.checks]\nforce_env = 'CHECKS_FORCE'\n[task.risks]\ndefault_model = 'steady'\n");
   place.register_models({"v1", "v2"});
   place.done({"model", "promote", "checks@1"});
   place.sql("UPDATE versions SET shutdown_date = '2020-01-01' WHERE number = 1");
