@@ -13,29 +13,37 @@
 namespace canary::cli {
 namespace {
 
-std::unique_ptr<AlertSink> open_command(const AlertsConfig& config) {
-  const std::string& program = config.command.front();
+/// A program that tells people gets none of the secrets that this one may have.
+std::vector<std::string> secrets_of(const Config& config) {
+  std::vector<std::string> names{"CANARY_WEBHOOK_SECRET", "OPENAI_API_KEY", "PGPASSWORD"};
+  names.push_back(config.alerts.webhook_secret_env);
+  for (const ProviderConfig& each : config.providers) names.push_back(each.api_key_env);
+  return names;
+}
+
+std::unique_ptr<AlertSink> open_command(const Config& config) {
+  const std::vector<std::string>& command = config.alerts.command;
+  const std::string& program = command.front();
   if (::access(program.c_str(), X_OK) != 0)
     throw Failure{Exit::invalid_input, "alerts.command: " + program + " cannot be run: " + std::strerror(errno),
                   "name the path of a program; PATH is not searched, and a relative one starts from the configuration"};
-  std::vector<std::string> hidden;
-  if (!config.webhook_secret_env.empty()) hidden.push_back(config.webhook_secret_env);
-  return std::make_unique<CommandSink>(CommandOptions{.command = config.command, .hidden = std::move(hidden)});
+  return std::make_unique<CommandSink>(CommandOptions{.command = command, .hidden = secrets_of(config)});
 }
 
 }  // namespace
 
-std::vector<AlertSinkPlan> alert_sink_plans(const AlertsConfig& config) {
+std::vector<AlertSinkPlan> alert_sink_plans(const Config& config) {
+  const AlertsConfig& alerts = config.alerts;
   std::vector<AlertSinkPlan> plans;
-  if (!config.webhook.empty())
-    plans.push_back({"webhook " + shown_url(config.webhook), [config] { return open_webhook(config); }});
-  if (!config.command.empty())
-    plans.push_back({"command " + config.command.front(), [config] { return open_command(config); }});
-  if (config.log) plans.push_back({"log", [] { return std::make_unique<LogSink>(); }});
+  if (!alerts.webhook.empty())
+    plans.push_back({"webhook " + shown_url(alerts.webhook), [alerts] { return open_webhook(alerts); }});
+  if (!alerts.command.empty())
+    plans.push_back({"command " + alerts.command.front(), [config] { return open_command(config); }});
+  if (alerts.log) plans.push_back({"log", [] { return std::make_unique<LogSink>(); }});
   return plans;
 }
 
-std::vector<std::unique_ptr<AlertSink>> make_alert_sinks(const AlertsConfig& config) {
+std::vector<std::unique_ptr<AlertSink>> make_alert_sinks(const Config& config) {
   std::vector<std::unique_ptr<AlertSink>> sinks;
   for (const AlertSinkPlan& plan : alert_sink_plans(config)) sinks.push_back(plan.make());
   return sinks;

@@ -19,11 +19,11 @@ struct AlertSinkPlan {
 };
 
 /// Webhook, command and log, as far as each is configured.
-[[nodiscard]] std::vector<AlertSinkPlan> alert_sink_plans(const AlertsConfig& config);
+[[nodiscard]] std::vector<AlertSinkPlan> alert_sink_plans(const Config& config);
 
 /// All of them, for an AlertDesk.
 /// Errors  Failure for the first that cannot be made.
-[[nodiscard]] std::vector<std::unique_ptr<AlertSink>> make_alert_sinks(const AlertsConfig& config);
+[[nodiscard]] std::vector<std::unique_ptr<AlertSink>> make_alert_sinks(const Config& config);
 
 /// The one door to libcurl.
 /// Errors  Failure as above.

@@ -67,7 +67,7 @@ void test(Context& context) {
   const Config config = load_configuration(config_path(context.config_file));
   const Alert alert = test_alert();
   std::vector<Told> all;
-  for (const AlertSinkPlan& plan : alert_sink_plans(config.alerts)) all.push_back(tell(plan, alert));
+  for (const AlertSinkPlan& plan : alert_sink_plans(config)) all.push_back(tell(plan, alert));
   if (std::any_of(all.begin(), all.end(), [](const Told& told) { return !told.delivered; }))
     context.exit = Exit::failed;
   if (!context.json) return write_text(context, all);

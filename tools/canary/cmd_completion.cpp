@@ -25,7 +25,7 @@ struct Flag {
 };
 
 /// What stands first behind a command, as far as a shell can know it.
-enum class Place : std::uint8_t { nothing, task, id, file, task_and_file };
+enum class Place : std::uint8_t { nothing, task, id, file, two_files, task_and_file };
 
 struct Command {
   std::string words;  ///< `model promote`
@@ -50,7 +50,8 @@ Place place_of(const CLI::App& app) {
   for (const CLI::Option* option : app.get_options()) {
     if (option->get_name() == "task") return with_file ? Place::task_and_file : Place::task;
     if (option->get_name() == "id") return Place::id;
-    if (option->get_name() == "file") return Place::file;
+    if (option->get_name() == "file")
+      return app.get_option_no_throw("validation") != nullptr ? Place::two_files : Place::file;
   }
   return Place::nothing;
 }
@@ -189,7 +190,8 @@ std::string bash_script(const CLI::App& root) {
     const bool task_and_file = command.place == Place::task_and_file;
     if (command.place == Place::task || task_and_file) with_task.push_back(first);
     if (command.place == Place::id) with_id.push_back(first);
-    if (command.place == Place::file) with_file.push_back(first);
+    if (command.place == Place::file || command.place == Place::two_files) with_file.push_back(first);
+    if (command.place == Place::two_files) with_file.push_back(command.words + ":1");
     if (task_and_file) with_file.push_back(command.words + ":1");
     if (command.verbs.empty()) continue;
     groups.push_back(command.words);
@@ -227,6 +229,7 @@ std::string zsh_arguments(const Command& command) {
   if (command.place == Place::task_and_file) text += " \\\n      '1:task:_canary_tasks' '2:file:_files'";
   if (command.place == Place::id) text += " \\\n      '1:version:_canary_ids' '*: :'";
   if (command.place == Place::file) text += " \\\n      '1:file:_files'";
+  if (command.place == Place::two_files) text += " \\\n      '1:file:_files' '2:file:_files'";
   if (command.words == "completion") text += " \\\n      '1:shell:(bash zsh fish)'";
   if (command.words == "init") text += " \\\n      '1:directory:_files -/'";
   return text + '\n';
@@ -280,7 +283,7 @@ std::string fish_arguments(const Command& command, const std::string& condition)
   if (command.place == Place::task) script += when + " -f -a '(__canary_tasks)'\n";
   if (command.place == Place::task_and_file) script += when + " -F -a '(__canary_tasks)'\n";
   if (command.place == Place::id) script += when + " -f -a '(__canary_tasks)@'\n";
-  if (command.place == Place::file) script += when + " -F\n";
+  if (command.place == Place::file || command.place == Place::two_files) script += when + " -F\n";
   if (command.words == "completion") script += when + " -f -a 'bash zsh fish'\n";
   return script;
 }

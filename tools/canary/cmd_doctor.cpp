@@ -356,7 +356,7 @@ void Doctor::check_provider(const ProviderConfig& provider) {
 
 /// Makes each sink, which looks at its secret or its program, and sends nothing.
 void Doctor::check_alerts() {
-  const std::vector<AlertSinkPlan> plans = alert_sink_plans(config_->alerts);
+  const std::vector<AlertSinkPlan> plans = alert_sink_plans(*config_);
   if (plans.empty()) check("alerts", [] { return good("nobody is told: set webhook, command or log under [alerts]"); });
   for (const AlertSinkPlan& plan : plans)
     check("alerts." + plan.name.substr(0, plan.name.find(' ')), [&plan] {

@@ -122,7 +122,9 @@ void wait(std::chrono::milliseconds time) {
 /// Goes on whatever becomes of the store, and asks it less and less often while it is away.
 [[noreturn]] void watch(Context& context, const Workspace& workspace, const GuardRunOptions& options,
                         GuardAlerts& alerts) {
-  const GuardPassOptions how = pass_options(options);
+  GuardPassOptions how = pass_options(options);
+  LostActs lost;
+  how.lost = &lost;
   const std::unique_ptr<InteractionStore> interactions = workspace.store->interactions();
   GuardNews news;
   std::string trouble;
@@ -139,7 +141,7 @@ void wait(std::chrono::milliseconds time) {
       if (words.size() < 1'024 && !fault.error.hint.empty() && &fault == &pass.faults.front())
         words += "; " + fault.error.hint;
     }
-    if (words != trouble) warn(words.empty() ? "all tasks are guarded again" : words);
+    if (words != trouble) warn_in_time(words.empty() ? "all tasks are guarded again" : words);
     pause = words.empty() ? every : std::max(every, std::min(pause * 2, longest));
     trouble = std::move(words);
     wait(pause);
@@ -194,7 +196,11 @@ void add_guard_run(Syntax guard, Context& context) {
       "step is proved goes on; no other share is raised. Any number of guards may run: one of them acts on a verdict.\n"
       "With --json each task is a document on a line of its own; without --once, tasks with news alone. Alerts go "
       "where\n"
-      "[alerts] of the configuration sends them; at the end they are waited for some seconds, and never by the guard.");
+      "[alerts] of the configuration sends them; at the end they are waited for some seconds, and never by the guard. "
+      "With\n"
+      "--once rollbacks alone are told: what goes on, such as a shutdown that comes near or a store that is away, is "
+      "for\n"
+      "guards that run, which can tell when it is over. A store that is away is how --once ends.");
   verb.callback([&context, options] { run(context, *options); });
 }
 

@@ -12,6 +12,7 @@
 
 #include "canary/control/percent.hpp"
 #include "change_view.hpp"
+#include "job_view.hpp"
 #include "registry_view.hpp"
 #include "workspace.hpp"
 
@@ -109,7 +110,27 @@ bool concerns(const PastChange& change, std::uint32_t number) {
          weight_in(change.before, number) != weight_in(change.row.partition, number);
 }
 
-void write_version(Context& context, const TaskConfig& task, const ModelVersion& row) {
+/// What a version's job knows beside its row: nothing for a version that came of none of ours.
+std::optional<Job> job_of(Store& store, const ModelVersion& row) {
+  if (row.lineage.job.empty()) return {};
+  try {
+    return store.find_job(row.lineage.job);
+  } catch (const StoreError& error) {
+    if (error.code != StoreErrc::schema_older) throw;
+    return {};  // no store of that schema has jobs
+  }
+}
+
+void add_lineage(json::object& version, const std::optional<Job>& job) {
+  if (!job) return;
+  const json::object whole = job_document(*job);
+  json::object& lineage = version["lineage"].as_object();
+  for (const char* key : {"provider_job_id", "training_file", "validation_file", "validation_file_hash", "method",
+                          "seed", "trained_tokens", "checkpoints"})
+    lineage[key] = whole.at(key);
+}
+
+void write_version(Context& context, const TaskConfig& task, const ModelVersion& row, const std::optional<Job>& job) {
   const auto line = [&context](std::string_view name, const std::string& text) {
     if (!text.empty())
       context.out.write(coloured(1, "1", std::string{name} + std::string(15 - name.size(), ' ')) + text + '\n');
@@ -127,6 +148,13 @@ void write_version(Context& context, const TaskConfig& task, const ModelVersion&
   line("training file", cell(row.lineage.training_file_hash, whole));
   line("base model", cell(row.lineage.base_model, whole));
   line("prompt version", cell(row.lineage.prompt_version, whole));
+  if (job) {
+    line("provider's job", cell(job->provider_job_id, whole));
+    line("trained tokens", job->trained_tokens == 0 ? "" : thousands(job->trained_tokens));
+    line("seed", job->method.seed ? std::to_string(*job->method.seed) : "");
+    for (const Checkpoint& each : job->checkpoints)
+      line("checkpoint", "step " + std::to_string(each.step) + ", " + cell(each.model, whole));
+  }
   context.out.write("\n");
 }
 
@@ -137,10 +165,14 @@ void show(Context& context, const std::string& id) {
   const ModelVersion& row = version_of(record, wanted.number);
   std::vector<PastChange> changes = past_changes(*workspace.store, wanted.task, HistoryFilter{}.newest);
   std::erase_if(changes, [&](const PastChange& change) { return !concerns(change, wanted.number); });
-  if (context.json)
-    return write_document(context.out, json::object{{"version", version_document(wanted.task, row)},
+  const std::optional<Job> job = job_of(*workspace.store, row);
+  if (context.json) {
+    json::object document = version_document(wanted.task, row);
+    add_lineage(document, job);
+    return write_document(context.out, json::object{{"version", std::move(document)},
                                                     {"history", history_documents(wanted.task, changes)}});
-  write_version(context, workspace.task(wanted.task), row);
+  }
+  write_version(context, workspace.task(wanted.task), row, job);
   history_table(changes).write(context.out);
 }
 

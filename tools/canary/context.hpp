@@ -36,6 +36,7 @@ void add_completion(Syntax root, Context& context);
 void add_guard(Syntax root, Context& context);
 void add_alert(Syntax root, Context& context);
 void add_rollout(Syntax root, Context& context);
+void add_train(Syntax root, Context& context);
 
 /// Options that stand before or behind the noun.
 void add_global_options(Syntax app, Context& context);

@@ -1,5 +1,8 @@
 #include "guard_alerts.hpp"
 
+#include <unistd.h>
+
+#include <atomic>
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
@@ -9,6 +12,8 @@
 #include <vector>
 
 #include "alert_sinks.hpp"
+#include "canary/adapters/alert_mark.hpp"
+#include "canary/adapters/host_name.hpp"
 #include "canary/adapters/log_alert.hpp"
 #include "canary/control/registry.hpp"
 #include "output.hpp"
@@ -21,9 +26,10 @@ namespace {
 constexpr std::chrono::milliseconds patience{3'000};
 constexpr std::uint32_t last_try_ms = 2'000;
 
-AlertRoundOptions round_options(bool once) {
-  AlertRoundOptions options{.source = process_name()};
-  if (once) options.tasks_at_once = options.pasts_at_once = AlertRoundOptions::all;
+AlertRoundOptions round_options(const std::string& state) {
+  const AlertMark mark{state};
+  AlertRoundOptions options{.place = alert_place(host_name(), state), .store_stood = mark.stands()};
+  options.remember_store = [mark](bool stands) { mark.set(stands); };
   return options;
 }
 
@@ -35,10 +41,17 @@ std::string visible(const std::string& text) {
 
 }  // namespace
 
+void warn_in_time(const std::string& text) {
+  constexpr std::chrono::milliseconds at_most{1'000};
+  const std::atomic<bool> never{false};
+  const std::string line = coloured(STDERR_FILENO, "33", "warning:") + ' ' + text + '\n';
+  (void)canary::detail::write_in_time(STDERR_FILENO, line, at_most, never);
+}
+
 GuardAlerts::GuardAlerts(const Config& config, bool once, bool dry_run)
-    : config_{config}, round_{config.alerts, round_options(once)} {
+    : config_{config}, once_{once}, round_{config.alerts, round_options(config.store.state)} {
   if (dry_run) return;
-  std::vector<std::unique_ptr<AlertSink>> sinks = make_alert_sinks(config.alerts);
+  std::vector<std::unique_ptr<AlertSink>> sinks = make_alert_sinks(config);
   if (sinks.empty()) return;
   AlertDeskOptions options;
   options.source = process_name();
@@ -50,7 +63,9 @@ GuardAlerts::GuardAlerts(const Config& config, bool once, bool dry_run)
 void GuardAlerts::tell(Store& store, InteractionStore& interactions, const GuardPass& pass) {
   if (!desk_) return;
   const TimeUs now_us = Registry::system_time();
-  for (Alert& alert : round_.of_pass(store, interactions, config_.tasks, pass, now_us)) desk_->raise(std::move(alert));
+  std::vector<Alert> told =
+      once_ ? rollback_alerts(pass, now_us) : round_.of_pass(store, interactions, config_.tasks, pass, now_us);
+  for (Alert& alert : told) desk_->raise(std::move(alert));
   warn_of_sinks();
 }
 
@@ -62,7 +77,7 @@ void GuardAlerts::warn_of_sinks() {
       failing_.insert(sink.name);
     else
       failing_.erase(sink.name);
-    warn("alerts to " + visible(sink.name) + (fails ? " fail: " + visible(sink.last_error) : " arrive again"));
+    warn_in_time("alerts to " + visible(sink.name) + (fails ? " fail: " + visible(sink.last_error) : " arrive again"));
   }
 }
 
@@ -74,9 +89,9 @@ void GuardAlerts::finish() noexcept {
     for (const SinkStatus& sink : desk_->status().sinks) {
       const std::uint64_t lost = sink.failed + sink.dropped + sink.queued;
       if (lost == 0) continue;
-      warn(std::to_string(lost) + (lost == 1 ? " alert" : " alerts") + " to " + visible(sink.name) +
-           (lost == 1 ? " was" : " were") + " not delivered" +
-           (sink.last_error.empty() ? "" : ", at last since: " + visible(sink.last_error)));
+      warn_in_time(std::to_string(lost) + (lost == 1 ? " alert" : " alerts") + " to " + visible(sink.name) +
+                   (lost == 1 ? " was" : " were") + " not delivered" +
+                   (sink.last_error.empty() ? "" : ", at last since: " + visible(sink.last_error)));
     }
   } catch (const std::exception&) {  // no memory for a better one
     std::fputs("warning: it is not known whether every alert was delivered\n", stderr);

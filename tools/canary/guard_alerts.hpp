@@ -13,10 +13,13 @@
 
 namespace canary::cli {
 
+/// A warning of a guard that goes on: dropped when nobody reads stderr, instead of being waited for.
+void warn_in_time(const std::string& text);
+
 class GuardAlerts {
  public:
   /// Makes every sink. Without one, or for a dry run, nothing is looked at and nobody is told.
-  /// Input   `once`: a single pass looks at everything.
+  /// Input   `once`: tells what the one pass did, and nothing that stands: it would be told at each call, and its end never.
   /// Errors  Failure for a sink that cannot be made: better now than when there is something to tell.
   GuardAlerts(const Config& config, bool once, bool dry_run);
   GuardAlerts(const GuardAlerts&) = delete;
@@ -33,6 +36,7 @@ class GuardAlerts {
   void warn_of_sinks();
 
   const Config& config_;
+  const bool once_;
   AlertRound round_;
   std::optional<AlertDesk> desk_;
   std::set<std::string> failing_;  // sinks that were warned of

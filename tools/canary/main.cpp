@@ -47,6 +47,7 @@ void build(CLI::App& app, Context& context) {
   add_simulate(root, context);
   add_interactions(root, context);
   add_export(root, context);
+  add_train(root, context);
   add_rollout(root, context);
   add_guard(root, context);
   add_alert(root, context);

@@ -1,0 +1,314 @@
+// From recorded interactions to routed traffic, with the program as a user runs it, a real database, and a provider that
+// breaks. With CANARY_TEST_AIMOCK, the URL of a server of somebody else's, the plain loop runs against that too.
+#include <catch2/catch_test_macros.hpp>
+
+#include <algorithm>
+#include <atomic>
+#include <cstdlib>
+#include <filesystem>
+#include <mutex>
+#include <random>
+#include <string>
+#include <string_view>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include "../adapters/tuning_server.hpp"
+#include "program.hpp"
+
+namespace {
+
+namespace json = boost::json;
+using canary::test::Answer;
+using canary::test::Place;
+
+constexpr const char* marked_key = "sk-marked-0123456789abcdef-key";
+
+/// A place whose provider is at `url`.
+class LoopPlace : public Place {
+ public:
+  explicit LoopPlace(const std::string& url, int settle_ms = 400) {
+    write("canary.toml",
+          "[store]\nurl = 'sqlite:canary.db'\n[recorder]\npayloads = true\n[fine_tune]\nprovider = 'there'\n"
+          "base_model = 'base-model'\nprompt_version = 'v1'\n"
+          "[provider.there]\nkind = 'openai'\nbase_url = '" +
+              url + "'\napi_key_env = 'LOOP_KEY'\nsettle_ms = " + std::to_string(settle_ms) +
+              "\n[task.checks]\ndefault_model = 'base'\n");
+    std::string text;
+    for (int i = 0; i != 12; ++i) {
+      const std::string n = std::to_string(i);
+      text += R"({"messages":[{"role":"user","content":"question )" + n +
+              R"("},{"role":"assistant","content":"answer )" + n + "\"}]}\n";
+    }
+    write("train.jsonl", text);
+  }
+
+  [[nodiscard]] Answer canary(const std::vector<std::string>& arguments) const {
+    return run(arguments, {}, {{"LOOP_KEY", marked_key}});
+  }
+  /// Killed after so long, if it has not ended by then.
+  [[nodiscard]] Answer canary_killed(const std::string& arguments, unsigned after_ms) const {
+    const std::string digits = std::to_string(1'000 + after_ms % 1'000).substr(1);
+    return shell("export LOOP_KEY=" + std::string{marked_key} + "; timeout -s KILL " +
+                 std::to_string(after_ms / 1'000) + "." + digits + " \"$CANARY\" " + arguments);
+  }
+  [[nodiscard]] json::object document(std::vector<std::string> arguments) const {
+    arguments.insert(arguments.begin(), "--json");
+    const Answer answer = canary(arguments);
+    json::error_code error;
+    const json::value value = json::parse(answer.out, error);
+    if (error || !value.is_object()) throw std::runtime_error{"no document: " + answer.out + answer.err};
+    return value.as_object();
+  }
+  [[nodiscard]] json::array stored_jobs() const {
+    return document({"train", "status", "--offline"}).at("jobs").as_array();
+  }
+  [[nodiscard]] std::size_t versions() const {
+    return document({"model", "list", "checks"})
+        .at("tasks")
+        .as_array()
+        .at(0)
+        .as_object()
+        .at("versions")
+        .as_array()
+        .size();
+  }
+};
+
+std::string text_of(const json::object& object, std::string_view key) {
+  const json::value& value = object.at(json::string_view{key.data(), key.size()});
+  return value.is_null() ? "" : std::string{value.as_string()};
+}
+
+/// What is wrong with one run of crashes and faults; empty if nothing is.
+std::string crash_run(std::uint32_t seed, unsigned kills, std::uint32_t faults_percent) {
+  std::mt19937 random{seed};
+  test::TuningServer server;
+  server.rules([](test::TuningRules& rules) { rules.key = marked_key; });
+  if (faults_percent != 0) server.chaos({.seed = seed, .percent = faults_percent});
+  const LoopPlace place{server.url() + "/v1"};
+  for (int round = 0; round != 200; ++round) {
+    const bool killed = kills != 0;
+    if (killed) --kills;
+    if (!killed && round > 20) server.chaos({.seed = seed, .percent = 0});
+    json::array jobs;
+    if (std::filesystem::exists(place.path() / "canary.db")) jobs = place.stored_jobs();
+    std::string command = "train start checks train.jsonl";
+    if (!jobs.empty()) {
+      const json::object& job = jobs.front().as_object();
+      if (text_of(job, "phase") == "closed") break;
+      command = random() % 3 == 0 ? "train status" : "train watch " + text_of(job, "id");
+    }
+    (void)place.canary_killed(command, killed ? static_cast<unsigned>(random() % 350) : 60'000);
+  }
+  const json::array jobs = place.stored_jobs();
+  if (jobs.size() != 1) return std::to_string(jobs.size()) + " jobs are stored";
+  const json::object& job = jobs.front().as_object();
+  const std::string id = text_of(job, "id");
+  if (text_of(job, "status") != "SUCCEEDED") return "the job is " + json::serialize(job);
+  const auto made = server.jobs();
+  const auto paid =
+      std::count_if(made.begin(), made.end(), [](const auto& each) { return each.status != "cancelled"; });
+  if (made.size() != 1 || paid != 1) return std::to_string(made.size()) + " jobs are at the provider";
+  if (place.versions() != 1) return std::to_string(place.versions()) + " versions";
+  if (text_of(job, "version") != "checks@1") return "the job's version is " + text_of(job, "version");
+  return {};
+}
+
+/// Runs are mostly waits, so several go side by side.
+void check_runs(std::uint32_t first, std::uint32_t count, const std::function<std::string(std::uint32_t seed)>& run) {
+  std::atomic<std::uint32_t> next{0};
+  std::mutex mutex;
+  std::vector<std::string> faults;
+  std::vector<std::thread> threads;
+  for (int i = 0; i != 6; ++i)
+    threads.emplace_back([&] {
+      for (std::uint32_t at; (at = next++) < count;) {
+        std::string fault;
+        try {
+          fault = run(first + at);
+        } catch (const std::exception& error) {
+          fault = error.what();
+        }
+        if (fault.empty()) continue;
+        const std::lock_guard lock{mutex};
+        faults.push_back("seed " + std::to_string(first + at) + ": " + fault);
+      }
+    });
+  for (std::thread& each : threads) each.join();
+  for (const std::string& each : faults) {
+    INFO(each);
+    CHECK(false);
+  }
+  CHECK(next >= count);
+}
+
+/// With interactions that were recorded and exported, until requests reach the new version.
+void whole_loop(const LoopPlace& place) {
+  std::string csv = "k,ok,score,q,a\n";
+  for (int i = 0; i != 200; ++i) {
+    const std::string n = std::to_string(i);
+    csv += "user-" + std::to_string(i % 50) + ",1,0.9,question " + n + ",answer " + n + "\n";
+  }
+  place.write("rows.csv", csv);
+  REQUIRE(place.canary({"model", "register", "checks", "v1"}).exit == 0);
+  REQUIRE(place
+              .canary({"interactions", "import", "checks", "rows.csv", "--version", "checks@1", "--key", "k", "--ok",
+                       "ok", "--score", "score", "--request", "q", "--response", "a"})
+              .exit == 0);
+  REQUIRE(place.canary({"export", "checks", "--out", "data", "--val", "25"}).exit == 0);
+  REQUIRE(place.document({"train", "check", "data/train.jsonl", "data/val.jsonl"}).at("ok") == true);
+  const json::object started = place.document({"train", "start", "checks", "data/train.jsonl", "data/val.jsonl"});
+  const std::string id = text_of(started.at("job").as_object(), "id");
+  const json::object done = place.document({"train", "watch", id}).at("job").as_object();
+  CHECK(text_of(done, "status") == "SUCCEEDED");
+  REQUIRE(text_of(done, "version") == "checks@2");
+  const json::object version = place.document({"model", "show", "checks@2"}).at("version").as_object();
+  CHECK(text_of(version, "status") == "CANDIDATE");
+  CHECK(version.at("weight_ppm") == 0);
+  REQUIRE(place.canary({"rollout", "start", "checks@2", "--steps", "50,100"}).exit == 0);
+  std::string keys;
+  for (int i = 0; i != 100; ++i) keys += "user-" + std::to_string(i) + "\n";
+  place.write("keys.txt", keys);
+  const Answer routed = place.canary({"--json", "route", "checks", "--keys", "keys.txt"});
+  CHECK(routed.out.find("\"version\":\"checks@2\",\"model\":\"" + text_of(version, "model") + "\"") !=
+        std::string::npos);
+}
+
+}  // namespace
+
+TEST_CASE("tuning loop: from recorded interactions to requests that reach the new version", "[cli][train]") {
+  test::TuningServer server;
+  server.rules([](test::TuningRules& rules) { rules.key = marked_key; });
+  whole_loop(LoopPlace{server.url() + "/v1"});
+  CHECK(server.jobs().size() == 1);
+  CHECK(server.files().size() == 2);
+}
+
+TEST_CASE("tuning loop: the same against a server of somebody else's", "[cli][train]") {
+  const char* url = std::getenv("CANARY_TEST_AIMOCK");
+  if (url == nullptr || *url == '\0') SKIP("no CANARY_TEST_AIMOCK: scripts/tuning_loop.sh starts one");
+  whole_loop(LoopPlace{std::string{url} + "/v1"});
+}
+
+TEST_CASE("tuning loop: killed at every moment, there is one job and one version in the end", "[cli][train]") {
+  // The first command is killed ever later, until it is not killed any more.
+  check_runs(0, 80, [](std::uint32_t step) -> std::string {
+    test::TuningServer server;
+    const LoopPlace place{server.url() + "/v1"};
+    (void)place.canary_killed("train start checks train.jsonl --watch", 5 * step);
+    const bool stored = std::filesystem::exists(place.path() / "canary.db") && !place.stored_jobs().empty();
+    const Answer second =
+        place.canary(stored ? std::vector<std::string>{"train", "watch"}
+                            : std::vector<std::string>{"train", "start", "checks", "train.jsonl", "--watch"});
+    if (second.exit != 0) return "exit " + std::to_string(second.exit) + ": " + second.out + second.err;
+    if (server.jobs().size() != 1) return std::to_string(server.jobs().size()) + " jobs at the provider";
+    if (place.versions() != 1) return std::to_string(place.versions()) + " versions";
+    return {};
+  });
+}
+
+TEST_CASE("tuning loop: crashes and faults at random, one job and one version in every run", "[cli][train]") {
+  check_runs(1, 300, [](std::uint32_t seed) { return crash_run(seed, seed % 7, 5 * (seed % 5)); });
+}
+
+TEST_CASE("tuning loop: an answer that never comes is looked for, and not asked for again", "[cli][train]") {
+  test::TuningServer server;
+  server.fault({.what = test::Trouble::hold_after, .on = "POST /fine_tuning/jobs"});
+  const LoopPlace place{server.url() + "/v1"};
+  // The tool waits for the answer; it is killed, and another looks.
+  (void)place.canary_killed("train start checks train.jsonl", 1'500);
+  const Answer answer = place.canary({"train", "watch"});
+  INFO(answer.err);
+  CHECK(answer.exit == 0);
+  CHECK(server.jobs().size() == 1);
+  CHECK(server.seen("POST /fine_tuning/jobs") == 1);
+  CHECK(place.versions() == 1);
+}
+
+TEST_CASE("tuning loop: a job that fails, and one that is cancelled there, leave no version", "[cli][train]") {
+  for (const std::string status : {"failed", "cancelled"}) {
+    test::TuningServer server;
+    server.plan({.statuses = {"validating_files", "running", status}, .error = "line 7 is no good"});
+    const LoopPlace place{server.url() + "/v1"};
+    const Answer answer = place.canary({"train", "start", "checks", "train.jsonl", "--watch"});
+    CHECK(answer.exit == (status == "failed" ? 6 : 1));
+    if (status == "failed") CHECK(answer.err.find("line 7 is no good") != std::string::npos);
+    CHECK(place.versions() == 0);
+  }
+}
+
+TEST_CASE("tuning loop: an unknown status is shown as it is, and followed", "[cli][train]") {
+  test::TuningServer server;
+  server.plan({.statuses = {"pausing", "paused", "resuming", "quantum_annealing", "succeeded"}});
+  const LoopPlace place{server.url() + "/v1"};
+  const Answer answer = place.canary({"train", "start", "checks", "train.jsonl", "--watch"});
+  INFO(answer.err);
+  CHECK(answer.exit == 0);
+  CHECK(answer.err.find("quantum_annealing") != std::string::npos);
+}
+
+TEST_CASE("tuning loop: a platform that is closed to new users is explained", "[cli][train]") {
+  test::TuningServer server;
+  server.rules([](test::TuningRules& rules) { rules.closed = true; });
+  const LoopPlace place{server.url() + "/v1"};
+  const Answer answer = place.canary({"--json", "train", "start", "checks", "train.jsonl"});
+  INFO(answer.out);
+  CHECK(answer.exit == 6);
+  CHECK(answer.out.find("new users") != std::string::npos);
+  CHECK(server.jobs().empty());
+}
+
+TEST_CASE("tuning loop: a wrong key is told by the name of its variable", "[cli][train]") {
+  test::TuningServer server;
+  server.rules([](test::TuningRules& rules) { rules.key = "another"; });
+  const LoopPlace place{server.url() + "/v1"};
+  const Answer answer = place.canary({"--json", "train", "start", "checks", "train.jsonl"});
+  INFO(answer.out);
+  CHECK(answer.exit == 6);
+  CHECK(answer.out.find("LOOP_KEY") != std::string::npos);
+}
+
+TEST_CASE("tuning loop: the key is in no file, no output and no argument", "[cli][train]") {
+  test::TuningServer server;
+  server.rules([](test::TuningRules& rules) { rules.key = marked_key; });
+  server.chaos({.seed = 3, .percent = 30});
+  const LoopPlace place{server.url() + "/v1"};
+  std::string said;
+  for (const std::vector<std::string>& each :
+       std::vector<std::vector<std::string>>{{"train", "start", "checks", "train.jsonl", "--watch"},
+                                             {"train", "watch"},
+                                             {"train", "status"},
+                                             {"--json", "train", "status"},
+                                             {"history", "checks"},
+                                             {"--json", "history", "checks"},
+                                             {"doctor"},
+                                             {"store", "backup", "backup.db"}}) {
+    const Answer answer = place.canary(each);
+    said += answer.out + answer.err;
+  }
+  CHECK(said.find("marked") == std::string::npos);
+  CHECK(server.seen().size() > 3);
+  // What stands anywhere below the place: databases, journals, spools.
+  CHECK(place.shell("grep -r -a -l " + std::string{marked_key} + " . ; true").out.empty());
+  // While it runs: its arguments, as everybody on the machine can read them.
+  server.chaos({.seed = 1, .percent = 0});
+  server.fault({.what = test::Trouble::hold_after, .on = "GET *", .times = 100});
+  const Answer seen = place.shell(
+      "export LOOP_KEY=" + std::string{marked_key} +
+      "; \"$CANARY\" train start checks train.jsonl --again >/dev/null 2>&1 & pid=$!; "
+      "while ! grep -q start /proc/$pid/cmdline; do :; done; tr '\\0' ' ' < /proc/$pid/cmdline; kill -9 $pid");
+  CHECK(seen.out.find("train start") != std::string::npos);
+  CHECK(seen.out.find("marked") == std::string::npos);
+}
+
+TEST_CASE("tuning loop: a provider that nobody can reach ends the start, and the job stays open", "[cli][train]") {
+  const LoopPlace place{"http://127.0.0.1:1/v1"};
+  const Answer answer = place.canary({"--json", "train", "start", "checks", "train.jsonl"});
+  INFO(answer.out << answer.err);
+  CHECK(answer.exit == 6);
+  CHECK(answer.out.find("stays open") != std::string::npos);
+  REQUIRE(place.stored_jobs().size() == 1);
+  CHECK(text_of(place.stored_jobs().at(0).as_object(), "phase") == "stored");
+}
