@@ -1,10 +1,14 @@
 // One request, one answer or one error of a kind; against a server that behaves as badly as servers do.
+#include <dlfcn.h>
+#include <netdb.h>
 #include <sys/stat.h>
 
 #include <chrono>
+#include <condition_variable>
 #include <cstdint>
 #include <cstdlib>
 #include <filesystem>
+#include <mutex>
 #include <optional>
 #include <stdexcept>
 #include <string>
@@ -56,7 +60,88 @@ class Variable {
   std::string name_;
 };
 
+/// Names below stuck.invalid, of which no name server says anything for as long as a test holds them.
+struct StuckNames {
+  std::mutex mutex;
+  std::condition_variable changed;
+  bool held = false;
+  bool gave_up = false;  // nobody let go
+  int asked = 0;
+  int waiting = 0;
+
+  void ask() {
+    std::unique_lock lock{mutex};
+    ++asked;
+    ++waiting;
+    changed.notify_all();
+    if (!changed.wait_for(lock, std::chrono::seconds{20}, [this] { return !held; })) gave_up = true;
+    --waiting;
+    changed.notify_all();
+  }
+  void hold() {
+    const std::lock_guard lock{mutex};
+    held = true;
+  }
+  void await_question() {
+    std::unique_lock lock{mutex};
+    changed.wait_for(lock, std::chrono::seconds{20}, [this] { return asked != 0; });
+  }
+  void let_go() {
+    std::unique_lock lock{mutex};
+    held = false;
+    changed.notify_all();
+    changed.wait(lock, [this] { return waiting == 0; });
+  }
+};
+StuckNames stuck_names;
+
 }  // namespace
+
+/// In the place of the system's, which answers for all other names.
+extern "C" int getaddrinfo(const char* name, const char* service, const addrinfo* hints, addrinfo** found) {
+  using Ask = int (*)(const char*, const char*, const addrinfo*, addrinfo**);
+  static const auto ask = reinterpret_cast<Ask>(::dlsym(RTLD_NEXT, "getaddrinfo"));
+  if (name == nullptr || !std::string_view{name}.ends_with("stuck.invalid")) return ask(name, service, hints, found);
+  stuck_names.ask();
+  return EAI_AGAIN;
+}
+
+#if LIBCURL_VERSION_NUM >= 0x075700
+TEST_CASE("http: neither cancel nor a time-out waits for a name server that does not answer", "[adapters][http]") {
+  const Variable direct{"no_proxy", "*"};
+  stuck_names.hold();
+  HttpClient client;
+  const HttpError late = error_of(client, {.url = "http://one.stuck.invalid/", .connect_ms = 50});
+  CHECK(late.code == HttpErrc::connect);
+  std::thread canceller{[&] {
+    stuck_names.await_question();
+    client.cancel();
+  }};
+  const HttpRequest request{.url = "http://two.stuck.invalid/", .connect_ms = 600'000, .total_ms = 600'000};
+  CHECK(error_of(client, request).code == HttpErrc::cancelled);
+  canceller.join();
+  stuck_names.let_go();
+  CHECK_FALSE(stuck_names.gave_up);
+}
+#endif
+
+TEST_CASE("http: where the head of an answer says all, its body is waited for no longer than that",
+          "[adapters][http]") {
+  HttpServer server;
+  HttpClient client;
+  const HttpReply held{
+      .status = 200, .headers = "X-Thing: here\r\n", .body = "half of it", .how = HttpReply::How::halve};
+  const HttpReply away{302, "Location: /there\r\n", "half of it", HttpReply::How::halve};
+  server.answer({held, {.status = 200, .body = "half of it", .how = HttpReply::How::truncate}, away, held, held});
+  const HttpResponse response = client.send({.url = server.url(), .total_ms = 600'000, .body_ms = 50});
+  CHECK(response.status == 200);
+  CHECK(response.find("x-thing") != nullptr);
+  CHECK(client.send({.url = server.url(), .body_ms = 60'000}).status == 200);
+  CHECK(client.send({.url = server.url(), .total_ms = 600'000, .body_ms = 50}).status == 302);  // not followed
+  CHECK(error_of(client, {.url = server.url(), .total_ms = 200}).code == HttpErrc::timeout);
+  server.down();
+  CHECK(error_of(client, {.url = server.url(), .body_ms = 50}).code == HttpErrc::connect);
+}
 
 TEST_CASE("http: method, target, headers and body arrive as they were sent, and the answer as it is",
           "[adapters][http]") {

@@ -91,10 +91,13 @@ TEST_CASE("webhook: each answer has its consequence, in words without a secret",
   };
   for (const int status : {200, 201, 202, 204, 299}) CHECK(send({status, "", ""}).result == SendResult::delivered);
   for (const int status : {408, 429, 500, 502, 503, 599}) CHECK(send({status, "", ""}).result == SendResult::try_again);
-  for (const int status : {400, 401, 403, 404, 410}) CHECK(send({status, "", ""}).result == SendResult::refused);
+  for (const int status : {400, 401, 410, 413, 414, 415, 422})
+    CHECK(send({status, "", ""}).result == SendResult::refused);
+  for (const int status : {403, 404, 405, 409, 421})  // while the receiver is put in place
+    CHECK(send({status, "", ""}).result == SendResult::try_again);
   for (const int status : {301, 302, 307, 308}) {
     const Sent redirected = send({status, "Location: " + server.url("/other") + "\r\n", ""});
-    CHECK(redirected.result == SendResult::refused);
+    CHECK(redirected.result == SendResult::try_again);
     CHECK(redirected.message.find("redirects are not followed") != std::string::npos);
   }
   CHECK(send({.how = HttpReply::How::reset}).result == SendResult::try_again);
@@ -102,6 +105,23 @@ TEST_CASE("webhook: each answer has its consequence, in words without a secret",
   CHECK(send({503, "Retry-After: 99999999\r\n", ""}).wait_ms == 600'000);
   CHECK(send({.status = 200, .body = std::string(1'000'000, 'x')}).result == SendResult::delivered);
   for (const test::HttpSeen& each : server.seen()) CHECK(each.target.starts_with("/hooks/"));
+}
+
+TEST_CASE("webhook: what was answered with 2xx is delivered, whatever becomes of the body", "[adapters][webhook]") {
+  HttpServer server;
+  WebhookOptions options = options_for(server);
+  options.total_ms = 4'000;
+  WebhookSink sink{options};
+  server.answer({{.status = 200, .body = "half of it", .how = HttpReply::How::halve},
+                 {.status = 202, .body = "half of it", .how = HttpReply::How::truncate},
+                 {.status = 503, .headers = "Retry-After: 7\r\n", .body = "half", .how = HttpReply::How::halve}});
+  CHECK(sink.send(alert_named("held")).result == SendResult::delivered);
+  CHECK(sink.send(alert_named("cut")).result == SendResult::delivered);
+  const Sent busy = sink.send(alert_named("busy"));
+  CHECK(busy.result == SendResult::try_again);
+  CHECK(busy.wait_ms == 7'000);
+  CHECK(sink.send(alert_named("another")).result == SendResult::delivered);
+  CHECK(server.seen().size() == 4);
 }
 
 TEST_CASE("webhook: a receiver that is slow or down is asked again", "[adapters][webhook]") {

@@ -74,7 +74,9 @@ struct HttpRequest {
   std::uint32_t idle_ms = 0;                      ///< longest time in which no byte comes or goes; 0: any time
   std::size_t body_bytes = std::size_t{1} << 20;  ///< of the answer, at most
   bool cut_body = false;                          ///< a longer answer is cut there, and is no error
-  std::uint32_t redirects = 0;                    ///< followed at most; with 0 a 3xx is the answer
+  std::uint32_t body_ms = 0;    ///< not 0: the head says all; its body is waited for so long, and what
+                                ///< keeps that from coming is no error
+  std::uint32_t redirects = 0;  ///< followed at most; with 0 a 3xx is the answer
   /// Over a connection of its own. libcurl sends a request again by itself when an old connection ends without an answer,
   /// which nobody may do with what must not be done twice.
   bool once = false;
@@ -141,6 +143,7 @@ class HttpClient {
   [[nodiscard]] static HeaderList header_list(const HttpRequest& request);
   [[nodiscard]] bool nothing_was_sent() const;
   [[nodiscard]] std::uint32_t idle_left_ms(const Transfer& transfer) const;
+  [[nodiscard]] static std::uint32_t body_left_ms(const Transfer& transfer);
   [[nodiscard]] CURLcode perform(Transfer& transfer);
   [[nodiscard]] HttpError error_of(CURLcode code, const HttpRequest& request, const Transfer& transfer) const;
   static std::size_t take_header(char* bytes, std::size_t size, std::size_t count, void* to) noexcept;
@@ -174,6 +177,13 @@ inline void start_curl() {
 struct HttpClient::Transfer {
   explicit Transfer(const HttpRequest& of, CURL* handle) : request{of}, easy{handle} {}
 
+  /// This head is the answer's, and no other comes after it.
+  [[nodiscard]] bool is_last() const {
+    long status = 0;
+    curl_easy_getinfo(easy, CURLINFO_RESPONSE_CODE, &status);
+    return status >= 200 && (request.redirects == 0 || status < 300 || status > 399);
+  }
+
   const HttpRequest& request;
   CURL* easy;
   HttpResponse response;
@@ -185,6 +195,7 @@ struct HttpClient::Transfer {
   bool idle = false;          // for too long
   std::exception_ptr thrown;  // a callback must not throw through C
   curl_off_t up = 0;
+  std::optional<std::chrono::steady_clock::time_point> head_at;  // where that suffices
   std::chrono::steady_clock::time_point moved = std::chrono::steady_clock::now();
   char error[CURL_ERROR_SIZE] = "";
 };
@@ -216,6 +227,7 @@ inline std::size_t HttpClient::take_header(char* bytes, std::size_t size, std::s
     if (transfer.headers_full) return 0;
     while (!line.empty() && (line.back() == '\r' || line.back() == '\n' || line.back() == ' ')) line.remove_suffix(1);
     if (line.starts_with("HTTP/")) transfer.response.headers.clear();  // of a redirect, or of 100 Continue
+    if (line.empty() && transfer.request.body_ms != 0 && transfer.is_last()) transfer.head_at = transfer.moved;
     const std::size_t colon = line.find(':');
     if (colon == std::string_view::npos) return size * count;
     HttpHeader header;
@@ -311,6 +323,9 @@ inline void HttpClient::configure(const HttpRequest& request, const HeaderList& 
   CURL* easy = easy_.get();
   curl_easy_reset(easy);  // options alone: connections stay
   curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
+#if LIBCURL_VERSION_NUM >= 0x075700
+  curl_easy_setopt(easy, CURLOPT_QUICK_EXIT, 1L);  // or cancel() and time-outs wait for a name server that is silent
+#endif
   curl_easy_setopt(easy, CURLOPT_ERRORBUFFER, transfer.error);
   curl_easy_setopt(easy, CURLOPT_URL, request.url.c_str());
   const detail::UrlParts parts = detail::url_parts(request.url);
@@ -333,6 +348,7 @@ inline void HttpClient::configure(const HttpRequest& request, const HeaderList& 
   curl_easy_setopt(easy, CURLOPT_HTTPHEADER, headers.get());
   curl_easy_setopt(easy, CURLOPT_HEADERFUNCTION, &HttpClient::take_header);
   curl_easy_setopt(easy, CURLOPT_HEADERDATA, &transfer);
+  curl_easy_setopt(easy, CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L);  // a proxy's are no answer
   curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, &HttpClient::take_body);
   curl_easy_setopt(easy, CURLOPT_WRITEDATA, &transfer);
   curl_easy_setopt(easy, CURLOPT_NOPROGRESS, 0L);
@@ -377,15 +393,27 @@ inline std::uint32_t HttpClient::idle_left_ms(const Transfer& transfer) const {
   return std::min(long_time_ms, transfer.request.idle_ms - static_cast<std::uint32_t>(silent_ms));
 }
 
+/// Until what has come of the answer is enough.
+inline std::uint32_t HttpClient::body_left_ms(const Transfer& transfer) {
+  constexpr std::uint32_t long_time_ms = 1'000;
+  if (!transfer.head_at) return long_time_ms;
+  const auto waited_ms =
+      std::chrono::duration_cast<std::chrono::milliseconds>(std::chrono::steady_clock::now() - *transfer.head_at)
+          .count();
+  if (waited_ms >= transfer.request.body_ms) return 0;
+  return std::min(long_time_ms, transfer.request.body_ms - static_cast<std::uint32_t>(waited_ms));
+}
+
 /// By the multi interface, whose wait can be ended from another thread.
 inline CURLcode HttpClient::perform(Transfer& transfer) {
   if (curl_multi_add_handle(multi_.get(), easy_.get()) != CURLM_OK) return CURLE_OUT_OF_MEMORY;
   CURLcode result = CURLE_ABORTED_BY_CALLBACK;
   for (int running = 1; running != 0 && !cancelled_.load(std::memory_order_relaxed);) {
     CURLMcode code = curl_multi_perform(multi_.get(), &running);
-    const std::uint32_t wait_ms = idle_left_ms(transfer);
-    transfer.idle = running != 0 && wait_ms == 0;
-    if (transfer.idle) break;
+    const std::uint32_t idle_ms = idle_left_ms(transfer);
+    const std::uint32_t wait_ms = std::min(idle_ms, body_left_ms(transfer));
+    transfer.idle = running != 0 && idle_ms == 0;
+    if (running != 0 && wait_ms == 0) break;
     if (code == CURLM_OK && running != 0)
       code = curl_multi_poll(multi_.get(), nullptr, 0, static_cast<int>(wait_ms), nullptr);
     if (code == CURLM_OK) continue;
@@ -411,7 +439,8 @@ inline HttpResponse HttpClient::send(const HttpRequest& request) {
       throw HttpError{HttpErrc::file, fault, "expected a file that can be read"};
   const CURLcode code = perform(transfer);
   if (transfer.thrown) std::rethrow_exception(transfer.thrown);
-  if (code != CURLE_OK && !(transfer.full && request.cut_body)) throw error_of(code, request, transfer);
+  const bool suffices = transfer.head_at || (transfer.full && request.cut_body);
+  if (code != CURLE_OK && !suffices) throw error_of(code, request, transfer);
   long status = 0;
   curl_off_t wait_s = 0;
   curl_easy_getinfo(easy_.get(), CURLINFO_RESPONSE_CODE, &status);

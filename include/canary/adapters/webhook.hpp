@@ -9,6 +9,7 @@
 #pragma once
 
 #include <algorithm>
+#include <array>
 #include <chrono>
 #include <cstdint>
 #include <cstdlib>
@@ -57,8 +58,9 @@ class WebhookSink : public AlertSink {
   explicit WebhookSink(const WebhookOptions& options);
 
   [[nodiscard]] std::string name() const override { return "webhook " + shown_url(options_.url); }
-  /// 2xx is delivered; 408, 429, 5xx and whatever keeps an answer from coming: again, and as late as Retry-After asks; all
-  /// else is refused.
+  /// 2xx is delivered, whatever becomes of its body. What says that the alert itself, or who sends it, is not wanted (400,
+  /// 401, 410, 413, 414, 415, 422) is refused. All else comes again, and as late as Retry-After asks: a receiver that is being
+  /// put in place answers 403, 404 or a redirect for a while. So does whatever keeps an answer from coming.
   [[nodiscard]] Sent send(const Alert& alert) override;
   void cancel() noexcept override { client_.cancel(); }
 
@@ -99,6 +101,7 @@ inline Sent WebhookSink::send(const Alert& alert) {
   request.total_ms = options_.total_ms;
   request.body_bytes = 4'096;  // nobody reads it
   request.cut_body = true;
+  request.body_ms = 1'000;
   try {
     return answer(client_.send(request));
   } catch (const HttpError& error) {
@@ -111,13 +114,17 @@ inline Sent WebhookSink::send(const Alert& alert) {
 inline Sent WebhookSink::answer(const HttpResponse& response) const {
   const std::string said = shown_url(options_.url) + " answered " + std::to_string(response.status);
   if (response.status >= 200 && response.status <= 299) return {SendResult::delivered, said};
-  if (may_change(response.status))
-    return {SendResult::try_again, said, std::min(response.retry_after_s.value_or(0), options_.patience_s) * 1'000};
+  constexpr std::array unwanted{400, 401, 410, 413, 414, 415, 422};
+  const bool refused = std::find(unwanted.begin(), unwanted.end(), response.status) != unwanted.end();
+  Sent sent{refused ? SendResult::refused : SendResult::try_again, said};
+  if (!refused) sent.wait_ms = std::min(response.retry_after_s.value_or(0), options_.patience_s) * 1'000;
   if (response.status >= 300 && response.status <= 399)
-    return {SendResult::refused, said +
-                                     ": redirects are not followed, since what is signed is meant for this URL; "
-                                     "name the one that answers in alerts.webhook"};
-  return {SendResult::refused, said + "; see alerts.webhook, and whether the receiver knows the same secret"};
+    sent.message +=
+        ": redirects are not followed, since what is signed is meant for this URL; name the one that answers in "
+        "alerts.webhook";
+  else if (!may_change(response.status))
+    sent.message += "; see alerts.webhook, and whether the receiver knows the same secret";
+  return sent;
 }
 
 }  // namespace canary
