@@ -1,4 +1,7 @@
 // Alerts from any thread to every sink: none waits for another, none is lost in silence.
+#include <fcntl.h>
+#include <unistd.h>
+
 #include <atomic>
 #include <chrono>
 #include <condition_variable>
@@ -304,6 +307,35 @@ TEST_CASE("log sink: one line that no terminal obeys", "[adapters][alert]") {
   LogSink broken{full};
   CHECK(broken.send(alert).result == SendResult::try_again);
   std::fclose(full);
+}
+
+TEST_CASE("log sink: a pipe that nobody reads holds up neither the sink nor its end", "[adapters][alert]") {
+  int ends[2];
+  REQUIRE(::pipe2(ends, O_NONBLOCK) == 0);
+  const std::string filler(4'096, 'x');
+  while (::write(ends[1], filler.data(), filler.size()) > 0) continue;
+  REQUIRE(::fcntl(ends[1], F_SETFL, 0) == 0);  // as stderr is
+  std::FILE* stream = ::fdopen(ends[1], "w");
+  REQUIRE(stream != nullptr);
+  LogSink sink{stream};
+  const Sent stuck = sink.send(named("a"));
+  CHECK(stuck.result == SendResult::try_again);
+  CHECK(stuck.message == "nobody reads the log");
+  {
+    AlertDesk desk{list(std::make_unique<LogSink>(stream)), {.stop_ms = 20}};
+    for (int i = 0; i != 50; ++i) desk.raise(named("a" + std::to_string(i)));  // two seconds each would be long
+  }
+  sink.cancel();
+  CHECK(sink.send(named("a")).result == SendResult::try_again);
+  std::string read(filler.size(), ' ');
+  LogSink later{stream};
+  REQUIRE(::read(ends[0], read.data(), read.size()) == static_cast<ssize_t>(read.size()));
+  CHECK(later.send(named("b")).result == SendResult::delivered);
+  ::close(ends[0]);
+  const Sent gone = later.send(named("c"));  // and no SIGPIPE
+  CHECK(gone.result == SendResult::try_again);
+  CHECK(gone.message == "nobody reads the log any more");
+  std::fclose(stream);
 }
 
 TEST_CASE("process name: host and process", "[adapters][alert]") {
