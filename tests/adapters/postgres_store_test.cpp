@@ -477,9 +477,18 @@ TEST_CASE("postgres: a COMMIT whose answer is lost is made out", "[adapters][pos
   }
   SECTION("the server never had it: unreachable, and nothing was changed") {
     proxy.arm(TcpProxy::Cut::before);
-    CHECK(error_of([&] { (void)store.commit(next); }).code == StoreErrc::unreachable);
+    const StoreError error = error_of([&] { (void)store.commit(next); });
+    CHECK(error.code == StoreErrc::unreachable);
+    CHECK_FALSE(error.unknown);
     CHECK(load(direct, "checks").revision == 1);
     CHECK(store.commit(next) == CommitResult::done);
+  }
+  SECTION("the server had it, and cannot be asked any more: unknown") {
+    proxy.arm(TcpProxy::Cut::after, [&] { proxy.refuse(); });
+    const StoreError error = error_of([&] { (void)store.commit(next); });
+    CHECK(error.code == StoreErrc::unreachable);
+    CHECK(error.unknown);
+    CHECK(load(direct, "checks").revision == 2);
   }
   SECTION("the server never had it, and another was first: conflict") {
     proxy.arm(TcpProxy::Cut::before, [&] { (void)change(direct, "checks", {version_of(1, 3)}); });

@@ -75,6 +75,8 @@ class TcpProxy {
     cut_ = cut;
   }
   [[nodiscard]] int cuts() const noexcept { return cuts_; }
+  /// From now on no connection lasts.
+  void refuse() { refuses_ = true; }
 
  private:
   void run() {
@@ -90,7 +92,7 @@ class TcpProxy {
   void serve(int client) {
     int server = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     sockaddr_in address = local_address(server_port_);
-    const bool connected = ::connect(server, reinterpret_cast<sockaddr*>(&address), sizeof address) == 0;
+    const bool connected = !refuses_ && ::connect(server, reinterpret_cast<sockaddr*>(&address), sizeof address) == 0;
     while (!stop_ && connected && pass(client, server)) {
     }
     if (server >= 0) ::close(server);
@@ -130,6 +132,7 @@ class TcpProxy {
   Listener listener_;
   std::uint16_t server_port_;
   std::atomic<bool> stop_{false};
+  std::atomic<bool> refuses_{false};
   std::atomic<Cut> cut_{Cut::none};
   std::atomic<int> cuts_{0};
   std::function<void()> meanwhile_;

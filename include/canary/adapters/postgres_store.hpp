@@ -79,7 +79,6 @@ class PostgresStore final : public Store {
   template <class Look>
   [[nodiscard]] CommitResult make_out(const std::string& what, const std::string& words, Look look);
   [[nodiscard]] static std::uint32_t lock_store(detail::PostgresConnection& connection);
-  static void keeps_jobs(detail::PostgresSession& session);
   [[nodiscard]] static TaskRecord load_by(detail::PostgresSession& session, std::string_view task,
                                           const VersionFilter& filter);
   [[nodiscard]] static std::vector<HistoryRow> history_by(detail::PostgresSession& session, std::string_view task,
@@ -197,7 +196,7 @@ inline CommitResult PostgresStore::write(detail::PostgresConnection& connection,
   const std::string& task = change.task;
   const auto broken = [&](const char* what) { return StoreError{StoreErrc::invalid, "task " + task + ": " + what}; };
   const std::string partition = partition_text(change.row.partition);
-  if (change.job) keeps_jobs(session_);
+  if (change.job) detail::check_keeps_jobs(session_);
   const std::uint32_t schema = session_.last_schema();
   session_.begin();
   const auto moved =
@@ -256,8 +255,8 @@ inline CommitResult PostgresStore::make_out(const Commit& change, std::string_vi
 }
 
 inline CommitResult PostgresStore::make_out(const Job& job, const std::string& words) {
-  return make_out("job " + job.id, words, [&](detail::PostgresConnection& connection) -> std::optional<CommitResult> {
-    const std::optional<Job> found = detail::read_job(connection, job.id);
+  return make_out("job " + job.id, words, [&](detail::PostgresConnection&) -> std::optional<CommitResult> {
+    const std::optional<Job> found = detail::read_job(session_, job.id);
     if ((found ? found->revision : 0) < job.revision) return {};
     return job_row(*found) == job_row(job) ? CommitResult::done : CommitResult::conflict;
   });
@@ -276,6 +275,11 @@ inline CommitResult PostgresStore::make_out(const std::string& what, const std::
     connection.script("ROLLBACK");
     return found;
   };
+  const auto unknown = [](const std::string& message, std::string hint) {
+    StoreError error{StoreErrc::unreachable, message, std::move(hint)};
+    error.unknown = true;
+    return error;
+  };
   const auto until = std::chrono::steady_clock::now() + std::chrono::milliseconds{options_.timeout_ms};
   for (std::chrono::milliseconds pause{50};; pause *= 2) {
     try {
@@ -283,9 +287,8 @@ inline CommitResult PostgresStore::make_out(const std::string& what, const std::
       break;
     } catch (const StoreError& error) {
       if (error.code != StoreErrc::unreachable || std::chrono::steady_clock::now() + pause > until)
-        throw StoreError{StoreErrc::unreachable,
-                         lost + "; whether it was written could not be made out: " + error.what(),
-                         "look at " + what + " before it is said again"};
+        throw unknown(lost + "; whether it was written could not be made out: " + error.what(),
+                      "look at " + what + " before it is said again");
     }
     std::this_thread::sleep_for(pause);
   }
@@ -299,25 +302,17 @@ inline std::uint32_t PostgresStore::lock_store(detail::PostgresConnection& conne
   return rows.number<std::uint32_t>(0, 0);
 }
 
-/// A statement that names their table would fail where there is none.
-/// Errors  StoreError for a store that keeps no jobs.
-inline void PostgresStore::keeps_jobs(detail::PostgresSession& session) {
-  if (session.last_schema() < detail::postgres_records_from) session.check_schema(session.schema());  // or not any more
-  session.check_records(session.last_schema(), "jobs");
-}
-
 inline std::vector<Job> PostgresStore::jobs(const JobFilter& filter) {
-  return call([&](detail::PostgresConnection& connection) {
-    keeps_jobs(session_);
-    return detail::read_jobs(connection, filter);
+  return call([&](detail::PostgresConnection&) {
+    detail::check_keeps_jobs(session_);
+    return detail::read_jobs(session_, filter);
   });
 }
 
 inline std::optional<Job> PostgresStore::find_job(std::string_view id) {
-  return call([&](detail::PostgresConnection& connection) -> std::optional<Job> {
-    keeps_jobs(session_);
-    if (!is_job_id(id)) return {};  // which may be no text that could be asked for
-    return detail::read_job(connection, id);
+  return call([&](detail::PostgresConnection&) {
+    detail::check_keeps_jobs(session_);
+    return detail::read_job(session_, id);
   });
 }
 
@@ -364,7 +359,7 @@ inline void PostgresStore::read_all(const std::function<void(TaskContents&&)>& t
     for (const std::string& name : names) {
       connection.start_clock();
       TaskContents contents{load_by(session, name, {.all = true}), history_by(session, name, {})};
-      if (with_jobs) contents.jobs = detail::read_jobs(connection, {.task = name});
+      if (with_jobs) contents.jobs = detail::read_jobs(session, {.task = name});
       take(std::move(contents));
     }
     connection.start_clock();

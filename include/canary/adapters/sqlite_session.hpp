@@ -75,7 +75,13 @@ class SqliteSession {
       SqliteTransaction transaction{db, kind};
       const SqliteStoreRow row = schema == Schema::checked ? checked_row(db) : read_store_row(db);
       auto result = work(db, row);
-      transaction.commit();
+      try {
+        transaction.commit();
+      } catch (StoreError& error) {
+        // What the log holds of it may come to life when the file is opened after a crash.
+        error.unknown = kind == SqliteTransaction::Kind::write && error.code != StoreErrc::invalid;
+        throw;
+      }
       return result;
     });
   }
