@@ -1,4 +1,6 @@
 // What every store promises of fine-tune jobs, by a PostgreSQL database; and what only a server can do to them.
+#include <array>
+#include <cstddef>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -31,10 +33,15 @@ std::uint16_t port_of(const std::string& url) {
   return static_cast<std::uint16_t>(std::stoi(url.substr(url.rfind(':') + 1)));
 }
 
-/// What a program of the first schema is compiled with.
-canary::PostgresOptions first_schema() {
+constexpr std::array<canary::PostgresMigration, 3> migrations{{
+    canary::detail::postgres_migrations[0],
+    canary::detail::postgres_migrations[1],
+    {"ALTER TABLE canary_jobs ADD COLUMN ticket text NOT NULL DEFAULT ''"},
+}};
+/// What a program of this schema is compiled with.
+canary::PostgresOptions program(std::size_t schema) {
   canary::PostgresOptions options;
-  options.schema.migrations = std::span{canary::detail::postgres_migrations}.first(1);
+  options.schema.migrations = std::span{migrations}.first(schema);
   return options;
 }
 
@@ -202,7 +209,7 @@ TEST_CASE("jobs, postgres: a database that may only be read tells its jobs, and 
 TEST_CASE("jobs, postgres: a store of schema 1 keeps none, says so, and has room for them once it is migrated",
           "[contract][jobs][postgres]") {
   const test::PostgresDatabase database;
-  canary::PostgresStore old_program{database.url(), first_schema()};
+  canary::PostgresStore old_program{database.url(), program(1)};
   change(old_program, "checks", {version_of(1, 5)});
   canary::PostgresStore store{database.url()};
   const Job job = job_of("visa-1");
@@ -234,13 +241,32 @@ TEST_CASE("jobs, postgres: a store of schema 1 keeps none, says so, and has room
   CHECK(store.find_job("visa-1")->version == 2);
 }
 
+TEST_CASE("jobs, postgres: a newer schema is noticed by every call, and works with the program of before its migration",
+          "[contract][jobs][postgres]") {
+  const test::PostgresDatabase database;
+  canary::PostgresStore two{database.url(), program(2)};
+  canary::PostgresStore three{database.url(), program(3)};
+  Job job = job_of("visa-1");
+  REQUIRE(two.put_job(job) == CommitResult::done);
+  go_on(three, job, [](Job& row) { row.note = "of a newer program"; });
+  CHECK(two.find_job("visa-1") == job);
+  CHECK(two.jobs({}).size() == 1);
+  CHECK(three.migrate() == 2);
+  CHECK(refusal([&] { (void)two.jobs({}); }) == StoreErrc::schema_newer);
+  CHECK(refusal([&] { (void)two.find_job("visa-1"); }) == StoreErrc::schema_newer);
+  CHECK(refusal([&] { (void)two.put_job(job_of("visa-2")); }) == StoreErrc::schema_newer);
+  CHECK(refusal([&] { (void)two.commit(success_of(three, job)); }) == StoreErrc::schema_newer);
+  CHECK(three.commit(success_of(three, job)) == CommitResult::done);
+  CHECK(three.jobs({}).size() == 1);
+}
+
 TEST_CASE("jobs, postgres: a database that was made anew by an older program is told as such, not as damaged",
           "[contract][jobs][postgres]") {
   const test::PostgresDatabase database;
   canary::PostgresStore store{database.url()};
   REQUIRE(store.put_job(job_of("visa-1")) == CommitResult::done);
   test::Sql{database.url()}.run("DROP SCHEMA public CASCADE; CREATE SCHEMA public");
-  (void)canary::PostgresStore{database.url(), first_schema()}.info();
+  (void)canary::PostgresStore{database.url(), program(1)}.info();
   CHECK(refusal([&] { (void)store.jobs({}); }) == StoreErrc::schema_older);
   CHECK(refusal([&] { (void)store.find_job("visa-1"); }) == StoreErrc::schema_older);
   CHECK(refusal([&] { (void)store.put_job(job_of("visa-1")); }) == StoreErrc::schema_older);

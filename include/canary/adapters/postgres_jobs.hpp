@@ -2,7 +2,6 @@
 // postgres_store.hpp. Every function works in a store that keeps jobs, within the caller's transaction where it writes.
 #pragma once
 
-#include <algorithm>
 #include <array>
 #include <cstddef>
 #include <cstdint>
@@ -14,15 +13,26 @@
 
 #include "canary/adapters/postgres_connection.hpp"
 #include "canary/adapters/postgres_rows.hpp"
+#include "canary/adapters/postgres_schema.hpp"
+#include "canary/adapters/postgres_session.hpp"
 #include "canary/control/job_row.hpp"
 
 namespace canary::detail {
 
-/// A statement for jobs, the newest first.
+/// A statement that names their table would fail where there is none.
+/// Errors  StoreError for a store that keeps no jobs.
+inline void check_keeps_jobs(PostgresSession& session) {
+  if (session.last_schema() < postgres_records_from) session.check_schema(session.schema());  // or not any more
+  session.check_records(session.last_schema(), "jobs");
+}
+
+/// A statement for the schema's number with the newest jobs, the oldest of them first.
 [[nodiscard]] inline std::string postgres_select_jobs(std::string_view where) {
-  return "SELECT id, task, provider, provider_job_id, status, phase, revision, created_at_us, changed_at_us, version,"
-         " job FROM canary_jobs " +
-         std::string{where} + " ORDER BY created_at_us DESC, id DESC LIMIT $1";
+  return "SELECT s.schema, j.id, j.task, j.provider, j.provider_job_id, j.status, j.phase, j.revision,"
+         " j.created_at_us, j.changed_at_us, j.version, j.job FROM canary_store s"
+         " LEFT JOIN LATERAL (SELECT * FROM canary_jobs " +
+         std::string{where} +
+         " ORDER BY created_at_us DESC, id DESC LIMIT $1) j ON true ORDER BY j.created_at_us, j.id";
 }
 
 [[nodiscard]] inline Job postgres_job(PostgresFields fields) {
@@ -43,24 +53,32 @@ namespace canary::detail {
   return *std::move(job);
 }
 
-[[nodiscard]] inline std::vector<Job> read_jobs(PostgresConnection& connection, const JobFilter& filter) {
+/// Input   `values`: of the statement, of postgres_select_jobs().
+[[nodiscard]] inline std::vector<Job> read_jobs(PostgresSession& session, std::string_view sql,
+                                                const std::vector<PostgresValue>& values) {
+  const auto rows = session.connection().run(sql, values);
+  session.check_schema(rows);
+  std::vector<Job> jobs;
+  for (int i = 0; i != rows.size() && !rows.null(i, 1); ++i) jobs.push_back(postgres_job({rows, i, 1}));
+  return jobs;
+}
+
+[[nodiscard]] inline std::vector<Job> read_jobs(PostgresSession& session, const JobFilter& filter) {
   static const std::array<std::string, 4> statements{postgres_select_jobs(""), postgres_select_jobs("WHERE task = $2"),
                                                      postgres_select_jobs("WHERE phase <> 'closed'"),
                                                      postgres_select_jobs("WHERE phase <> 'closed' AND task = $2")};
   const std::size_t which = (filter.open ? 2u : 0u) + (filter.task.empty() ? 0u : 1u);
   std::vector<PostgresValue> values{filter.newest};
   if (!filter.task.empty()) values.emplace_back(filter.task);
-  const auto rows = connection.run(statements[which], values);
-  std::vector<Job> jobs;
-  for (int i = rows.size(); i-- != 0;) jobs.push_back(postgres_job({rows, i}));
-  return jobs;
+  return read_jobs(session, statements[which], values);
 }
 
-[[nodiscard]] inline std::optional<Job> read_job(PostgresConnection& connection, std::string_view id) {
+[[nodiscard]] inline std::optional<Job> read_job(PostgresSession& session, std::string_view id) {
   static const std::string statement = postgres_select_jobs("WHERE id = $2");
-  const auto rows = connection.run(statement, {1, id});
-  if (rows.size() == 0) return {};
-  return postgres_job({rows, 0});
+  if (!is_job_id(id)) return {};  // which may be no text that could be asked for
+  std::vector<Job> found = read_jobs(session, statement, {1, id});
+  if (found.empty()) return {};
+  return std::move(found.front());
 }
 
 /// Input   `sql`: a statement that takes the columns of a row, in their order.
