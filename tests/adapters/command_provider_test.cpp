@@ -476,6 +476,18 @@ TEST_CASE("command provider: a job goes on when who started it is killed, and an
   const std::vector<ProviderJob> found = provider.find_jobs(place.job(), 0);
   REQUIRE(found.size() == 1);
   CHECK(found[0].status == JobStatus::running);
+  const auto [supervisor, trainer] = place.processes();
+  CHECK(::getsid(supervisor) != ::getsid(0));  // so that no terminal takes it along
+  CHECK(::getsid(trainer) == ::getsid(supervisor));
+  CHECK(::getpgid(trainer) == trainer);
+  const auto shown = [pid = supervisor](const char* what) {  // to everybody who lists processes
+    std::ifstream in{"/proc/" + std::to_string(pid) + '/' + what, std::ios::binary};
+    std::string text{std::istreambuf_iterator<char>{in}, {}};
+    std::erase(text, '\0');
+    return text;
+  };
+  CHECK(shown("cmdline") == "canary-trains");
+  CHECK(shown("environ").empty());
   place.open_gate();
   const ProviderJob end = end_of(provider);
   CHECK(end.status == JobStatus::succeeded);
@@ -507,6 +519,21 @@ TEST_CASE("command provider: killed at any moment of a start, one trainer runs i
     CHECK(end.status == JobStatus::succeeded);
   }
   CHECK(place.ran() == rounds);
+}
+
+TEST_CASE("command provider: a SIGTERM to every process is no wish to cancel", "[adapters][provider]") {
+  const bool to_the_trainer = GENERATE(false, true);
+  const Place place;
+  CommandProvider provider{place.options({"--gate", place.gate()})};
+  (void)provider.create_job(place.job());
+  REQUIRE(has_printed(provider, 2));
+  const auto [supervisor, trainer] = place.processes();
+  ::kill(supervisor, SIGTERM);
+  if (to_the_trainer) ::kill(trainer, SIGTERM);
+  if (!to_the_trainer) place.open_gate();
+  const ProviderJob end = end_of(provider);
+  CHECK(end.status == (to_the_trainer ? JobStatus::failed : JobStatus::succeeded));
+  CHECK(end.provider_status == (to_the_trainer ? "signal 15" : "exited 0"));
 }
 
 TEST_CASE("command provider: a trainer that somebody kills has failed, by that signal", "[adapters][provider]") {

@@ -37,6 +37,7 @@
 #include <cerrno>
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 #include <ctime>
 #include <string_view>
 #include <utility>
@@ -112,30 +113,46 @@ class PlainLine {
   return error;
 }
 
+/// What the system says of a process, from its state on; all of it is 0 for one that is not there.
+class ProcessStat {
+ public:
+  explicit ProcessStat(pid_t pid) noexcept {
+    PlainLine path;
+    path << "/proc/" << static_cast<std::uint64_t>(pid) << "/stat" << std::string_view{"\0", 1};
+    const int fd = ::open(path.view().data(), O_RDONLY | O_CLOEXEC);
+    if (fd < 0) return;
+    const ssize_t got = ::read(fd, bytes_.data(), bytes_.size());
+    ::close(fd);
+    rest_ = {bytes_.data(), got > 0 ? static_cast<std::size_t>(got) : 0};
+    const std::size_t name_end = rest_.rfind(") ");  // a program's name may have anything in it
+    rest_.remove_prefix(name_end == std::string_view::npos ? rest_.size() : name_end + 2);
+  }
+  ProcessStat(const ProcessStat&) = delete;
+  ProcessStat& operator=(const ProcessStat&) = delete;
+
+  /// True unless it has ended, and is only waited for.
+  [[nodiscard]] bool lives() const noexcept { return !rest_.empty() && rest_.front() != 'Z' && rest_.front() != 'X'; }
+  /// A number of it, as the system's manual counts them: 3 is the state.
+  [[nodiscard]] std::uint64_t field(int number) const noexcept {
+    std::string_view rest = rest_;
+    for (int i = 3; i != number && !rest.empty(); ++i)
+      rest.remove_prefix(std::min(std::min(rest.find(' '), rest.size() - 1) + 1, rest.size()));
+    std::uint64_t value = 0;
+    for (; !rest.empty() && rest.front() >= '0' && rest.front() <= '9'; rest.remove_prefix(1))
+      value = value * 10 + static_cast<std::uint64_t>(rest.front() - '0');
+    return value;
+  }
+
+ private:
+  std::array<char, 1'024> bytes_;
+  std::string_view rest_ = {};
+};
+
 /// When a process began, in ticks since the machine did; 0: there is none, or what is left of one that has ended.
 [[nodiscard]] inline std::uint64_t start_of(pid_t pid) noexcept {
-  PlainLine path;
-  path << "/proc/" << static_cast<std::uint64_t>(pid) << "/stat" << std::string_view{"\0", 1};
-  const int fd = ::open(path.view().data(), O_RDONLY | O_CLOEXEC);
-  if (fd < 0) return 0;
-  std::array<char, 1'024> bytes;
-  const ssize_t got = ::read(fd, bytes.data(), bytes.size());
-  ::close(fd);
-  std::string_view line{bytes.data(), got > 0 ? static_cast<std::size_t>(got) : 0};
-  const std::size_t name_end = line.rfind(") ");  // a program's name may have anything in it
-  if (name_end == std::string_view::npos) return 0;
-  line.remove_prefix(name_end + 2);
-  if (line.starts_with('Z') || line.starts_with('X')) return 0;
-  constexpr int fields_before = 19;  // the state is field 3, the start field 22
-  for (int i = 0; i != fields_before; ++i) {
-    const std::size_t space = line.find(' ');
-    if (space == std::string_view::npos) return 0;
-    line.remove_prefix(space + 1);
-  }
-  std::uint64_t start = 0;
-  for (; !line.empty() && line.front() >= '0' && line.front() <= '9'; line.remove_prefix(1))
-    start = start * 10 + static_cast<std::uint64_t>(line.front() - '0');
-  return start;
+  const ProcessStat stat{pid};
+  constexpr int start = 22;
+  return stat.lives() ? stat.field(start) : 0;
 }
 
 /// Why a supervisor ended its trainer.
@@ -180,7 +197,8 @@ class Supervisor {
   void end_trainer(TrainerEnd why) noexcept;
   void take_complaints() noexcept;
   void keep(std::string_view text) noexcept;
-  [[nodiscard]] bool was_told_to_end() const noexcept;
+  [[nodiscard]] bool is_cancelled() const noexcept;
+  [[nodiscard]] bool was_told_to_look() const noexcept;
   [[nodiscard]] bool has_exited() const noexcept;
   [[nodiscard]] bool prints_too_much() const noexcept;
   [[nodiscard]] bool open(Pipe& pipe) const noexcept;
@@ -220,9 +238,25 @@ inline void close_between(unsigned first, unsigned last) noexcept {
   for (unsigned fd = first; fd <= last && fd < limit.rlim_cur; ++fd) ::close(static_cast<int>(fd));
 }
 
-/// Apart from the host in all that can be told apart: its terminal, its descriptors, its secrets in a core dump.
+/// The host's arguments and variables, as the system shows them of every process. Those may be secrets, and this one is to
+/// live on when the host has ended. They are this process's own copy, at the end of its stack.
+inline void forget_command_line() noexcept {
+  constexpr int arguments_begin = 48;
+  constexpr int variables_end = 51;
+  const ProcessStat stat{::getpid()};
+  const auto begin = static_cast<std::uintptr_t>(stat.field(arguments_begin));
+  const auto end = static_cast<std::uintptr_t>(stat.field(variables_end));
+  constexpr std::string_view name = "canary-trains";
+  if (begin == 0 || end <= begin + name.size()) return;
+  char* text = reinterpret_cast<char*>(begin);  // NOLINT(performance-no-int-to-ptr): the system tells it as a number
+  std::memset(text, 0, end - begin);
+  std::memcpy(text, name.data(), name.size());
+}
+
+/// Apart from the host in all that can be told apart: its terminal, its descriptors, its secrets.
 inline void Supervisor::leave_host() const noexcept {
-  ::prctl(PR_SET_DUMPABLE, 0);
+  forget_command_line();
+  ::prctl(PR_SET_DUMPABLE, 0);  // no core dump either
   ::prctl(PR_SET_NAME, "canary-trains");
   ::signal(SIGCHLD, SIG_DFL);  // the host may ignore it, and then nobody learns how a child ended
   std::array<int, 4> kept{plan_.folder, plan_.lock, plan_.events, report_};
@@ -287,7 +321,7 @@ inline void Supervisor::run() noexcept {
   ::close(report_);
   ::close(failed.read);
   (void)!::chdir("/");
-  if (::faccessat(plan_.folder, "cancel", F_OK, 0) == 0) end_trainer(TrainerEnd::cancelled);
+  if (is_cancelled()) end_trainer(TrainerEnd::cancelled);
   watch();
 }
 
@@ -331,9 +365,9 @@ inline void Supervisor::watch() noexcept {
     std::array<pollfd, 2> ready{{{signals_, POLLIN, 0}, {complaints_, POLLIN, 0}}};
     ::poll(ready.data(), ready.size(), static_cast<int>(wait_ms));
     take_complaints();
-    const bool told = was_told_to_end();
+    const bool told = was_told_to_look();
     if (has_exited()) finish();
-    if (told) end_trainer(TrainerEnd::cancelled);
+    if (told && is_cancelled()) end_trainer(TrainerEnd::cancelled);
     if (prints_too_much()) end_trainer(TrainerEnd::output);
     if (end_ == TrainerEnd::none || steady_ms() < kill_at_ms_) continue;
     ::kill(-child_, SIGKILL);
@@ -341,7 +375,12 @@ inline void Supervisor::watch() noexcept {
   }
 }
 
-inline bool Supervisor::was_told_to_end() const noexcept {
+/// SIGTERM alone is no wish to cancel: whoever ends a service, or a machine, sends it to every process.
+inline bool Supervisor::is_cancelled() const noexcept {
+  return ::faccessat(plan_.folder, "cancel", F_OK, AT_SYMLINK_NOFOLLOW) == 0;
+}
+
+inline bool Supervisor::was_told_to_look() const noexcept {
   bool told = false;
   signalfd_siginfo one{};
   while (::read(signals_, &one, sizeof one) == static_cast<ssize_t>(sizeof one))
