@@ -2,7 +2,8 @@
 //
 // Harm is rolled back, whether the candidate has a rollout or not; a running rollout whose step is proved goes on. Each act
 // is written against the revision that was judged, so in a fleet exactly one guard acts on a verdict: the others are told
-// of a conflict, which is no error. Whatever a task's rows hold, the other tasks are judged.
+// of a conflict, which is no error. Whatever a task's rows hold, the other tasks are judged. An act whose answer was lost is
+// looked up in the history once the store is back, so that somebody is told of it.
 #pragma once
 
 #include <algorithm>
@@ -10,6 +11,8 @@
 #include <cstdint>
 #include <exception>
 #include <functional>
+#include <iterator>
+#include <map>
 #include <optional>
 #include <set>
 #include <span>
@@ -27,12 +30,19 @@
 
 namespace canary {
 
+struct GuardAct;
+
+/// Acts of passes before of which nobody knows yet whether they stand in the store: what a guard that runs keeps from one
+/// pass to the next. One for a task at most, since the next act is written against the same revision.
+using LostActs = std::map<std::string, GuardAct, std::less<>>;
+
 struct GuardPassOptions {
   std::string actor = "guard";  ///< in history, usually guard@HOST
   std::string note = {};        ///< put behind the reason of each act, in history
   bool display = false;         ///< intervals and requests to a verdict, too, which take some time
   bool dry_run = false;         ///< says what it would do
   Registry::Clock clock = Registry::system_time;
+  LostActs* lost = nullptr;  ///< outlives the pass; null: what is lost is told by nobody
 };
 
 /// A candidate, what was found of it, and what was done.
@@ -43,6 +53,7 @@ struct GuardAct {
   bool conflict = false;       ///< somebody else changed the task first: what was judged is over
   std::uint32_t revision = 0;  ///< of the change, where it acted
   std::string words;           ///< what happened, or why nothing did; empty for a hold, whose verdict says why
+  std::string evidence = {};   ///< as it was to stand in the history; of a lost act alone
 };
 
 /// A task that could not be judged, or not be acted on.
@@ -52,7 +63,7 @@ struct GuardFault {
 };
 
 struct GuardPass {
-  std::vector<GuardAct> acts;      ///< every candidate that was judged, by task as configured and number
+  std::vector<GuardAct> acts;  ///< lost ones that were found, then every candidate that was judged, by task and number
   std::vector<GuardFault> faults;  ///< one for each task at most
   std::vector<std::string> left;   ///< tasks that were not looked at, since two before them could not reach the store
 };
@@ -77,6 +88,42 @@ namespace detail {
   }
   if (!note.empty()) (text += "; ") += note;
   return text;
+}
+
+enum class Lost : std::uint8_t {
+  unknown,  ///< its revision has not come: it was not written, or not yet
+  done,     ///< the act says so now
+  never,    ///< somebody else's change has its revision
+};
+
+/// After a commit of unknown outcome: somebody must be told of it if it was done.
+[[nodiscard]] inline Lost found_lost(Store& store, GuardAct& act, const GuardPassOptions& options) {
+  const std::uint32_t revision = act.look.revision + 1;
+  const std::vector<HistoryRow> rows = store.history(act.task, {.from = revision, .to = revision});
+  if (rows.empty()) return Lost::unknown;
+  const HistoryRow& row = rows.front();
+  if (row.number != act.look.number || row.actor != options.actor || row.evidence != act.evidence) return Lost::never;
+  act.acted = true;
+  act.revision = revision;
+  act.words = "done, though the store's answer was lost";
+  return Lost::done;
+}
+
+/// Looks up what passes before have lost, whatever tasks are judged now: a candidate that was taken back is compared no more.
+/// Output  false when the store could not be reached; what was not asked about stays.
+inline bool recall_lost(Store& store, const GuardPassOptions& options, std::vector<GuardAct>& acts) {
+  if (options.lost == nullptr) return true;
+  for (auto at = options.lost->begin(); at != options.lost->end();) {
+    try {
+      const Lost found = found_lost(store, at->second, options);
+      if (found == Lost::done) acts.push_back(at->second);
+      at = found == Lost::unknown ? std::next(at) : options.lost->erase(at);
+    } catch (const StoreError& error) {
+      if (error.code == StoreErrc::unreachable || error.code == StoreErrc::denied) return false;
+      ++at;  // its task says what is wrong
+    }
+  }
+  return true;
 }
 
 /// A pass over one task.
@@ -145,6 +192,7 @@ class GuardRound {
                               ? registry_.rollback_rollout(task_.name, found.number, change)
                               : registry_.advance_rollout(task_.name, found.number, change);
       made.acted = !options_.dry_run;
+      if (made.acted && options_.lost != nullptr) options_.lost->erase(task_.name);  // written now, so not before
       made.revision = made.acted ? done.row.revision : 0;
       made.words = words_of(found, done);
     } catch (const RegistryError& error) {
@@ -154,20 +202,13 @@ class GuardRound {
       if (!made.conflict && !error.hint.empty()) made.words += "; " + error.hint;
       if (!made.conflict && found.verdict.action != Action::rollback) pause(made, error);
     } catch (const StoreError& error) {
-      if (!error.unknown || !is_done(found, change)) throw;
-      made.acted = true;
-      made.revision = found.revision + 1;
-      made.words = "done, though the store's answer was lost";
+      if (!error.unknown) throw;
+      made.evidence = change.evidence;
+      if (options_.lost != nullptr) options_.lost->insert_or_assign(task_.name, made);
+      if (found_lost(store_, made, options_) != Lost::done) throw;
+      if (options_.lost != nullptr) options_.lost->erase(task_.name);
     }
     return made;
-  }
-
-  /// After a commit of unknown outcome: somebody must be told of it if it was done.
-  [[nodiscard]] bool is_done(const GuardLook& look, const ChangeOptions& change) {
-    const std::vector<HistoryRow> rows =
-        store_.history(task_.name, {.from = look.revision + 1, .to = look.revision + 1});
-    return rows.size() == 1 && rows[0].number == look.number && rows[0].actor == change.actor &&
-           rows[0].evidence == change.evidence;
   }
 
   /// A step that cannot be taken: the rollout says so, instead of running for ever.
@@ -208,7 +249,7 @@ class GuardRound {
 inline GuardPass guard_pass(Store& store, InteractionStore& interactions, std::span<const TaskConfig> tasks,
                             const GuardPassOptions& options) {
   GuardPass pass;
-  int unreachable = 0;
+  int unreachable = detail::recall_lost(store, options, pass.acts) ? 0 : 1;
   for (const TaskConfig& task : tasks) {
     if (unreachable == 2) {  // each more would wait as long
       pass.left.push_back(task.name);
