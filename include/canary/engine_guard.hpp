@@ -22,8 +22,8 @@
 #include <utility>
 #include <vector>
 
+#include "canary/adapters/alert_mark.hpp"
 #include "canary/adapters/host_name.hpp"
-#include "canary/adapters/log_alert.hpp"
 #include "canary/control/alert.hpp"
 #include "canary/control/alert_round.hpp"
 #include "canary/control/config.hpp"
@@ -96,9 +96,10 @@ class EngineGuard {
   Store& store_;
   const EngineGuardOptions options_;
 
-  std::mutex pass_;  // one pass at a time; guards these three
+  std::mutex pass_;  // one pass at a time; guards these four
   std::unique_ptr<InteractionStore> interactions_;
   GuardNews news_;
+  LostActs lost_;
   std::optional<AlertRound> round_;
   const std::string actor_ = guard_actor();
 
@@ -106,6 +107,7 @@ class EngineGuard {
   std::vector<TaskConfig> all_;    // configured
   std::vector<TaskConfig> tasks_;  // of these, to be judged
   AlertsConfig alerts_;
+  std::string state_;    // path
   bool judges_ = false;  // by itself
   GuardStatus status_;
   int failed_ = 0;  // passes in turn
@@ -132,6 +134,7 @@ inline void EngineGuard::configure(const Config& config, bool judges, bool with_
   const std::lock_guard lock{mutex_};
   all_ = config.tasks;
   alerts_ = config.alerts;
+  state_ = config.store.state;
   tasks_.clear();
   for (const TaskConfig& task : config.tasks)
     if (!task.guard.metrics.empty()) tasks_.push_back(task);
@@ -176,12 +179,19 @@ inline void EngineGuard::tell_alerts(const GuardPass& pass) {
   if (!options_.on_alert) return;
   std::vector<TaskConfig> tasks;
   AlertsConfig alerts;
+  std::string state;
   {
     const std::lock_guard lock{mutex_};
     tasks = all_;
     alerts = alerts_;
+    state = state_;
   }
-  if (!round_) round_.emplace(alerts, AlertRoundOptions{.source = process_name()});
+  if (!round_) {
+    const AlertMark mark{state};
+    AlertRoundOptions how{.place = alert_place(host_name(), state), .store_stood = mark.stands()};
+    how.remember_store = [mark](bool stands) { mark.set(stands); };
+    round_.emplace(alerts, std::move(how));
+  }
   round_->configure(alerts);
   const TimeUs now_us = Registry::system_time();
   const std::string trouble = options_.trouble ? options_.trouble() : std::string{};
@@ -206,6 +216,7 @@ inline GuardPass EngineGuard::judge_all() {
   }
   GuardPassOptions options;
   options.actor = actor_;
+  options.lost = &lost_;
   return guard_pass(store_, interactions(), tasks, options);
 }
 

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include <catch2/catch_test_macros.hpp>
+#include <catch2/generators/catch_generators.hpp>
 
 #include "canary/control/alert_round.hpp"
 #include "canary/control/guard_pass.hpp"
@@ -105,10 +106,19 @@ class Broken final : public Store {
   TaskRecord load(std::string_view task, const VersionFilter& filter) override {
     ++loads;
     if (task == broken) throw StoreError{how, "no sense in " + std::string{task}, "restore it"};
+    if (away) throw StoreError{StoreErrc::unreachable, "away"};
     return store_.load(task, filter);
   }
-  CommitResult commit(const Commit& change) override { return store_.commit(change); }
+  CommitResult commit(const Commit& change) override {
+    if (!loses) return store_.commit(change);
+    if (*loses == Loses::answer) (void)store_.commit(change);
+    away = true;
+    StoreError error{StoreErrc::unreachable, "the answer was lost"};
+    error.unknown = true;
+    throw error;
+  }
   std::vector<HistoryRow> history(std::string_view task, const HistoryFilter& filter) override {
+    if (away) throw StoreError{StoreErrc::unreachable, "away"};
     return store_.history(task, filter);
   }
   std::vector<Job> jobs(const JobFilter& filter) override { return store_.jobs(filter); }
@@ -120,6 +130,9 @@ class Broken final : public Store {
   std::unique_ptr<InteractionStore> interactions() override { return store_.interactions(); }
   std::uint32_t migrate() override { return 0; }
 
+  enum class Loses : std::uint8_t { change, answer };
+  std::optional<Loses> loses = {};  // of the next commit, after which it is away
+  bool away = false;
   std::string broken;
   StoreErrc how = StoreErrc::corrupt;
   int loads = 0;
@@ -155,6 +168,69 @@ TEST_CASE("alert round: neither a dry run, nor an advance, nor a conflict is tol
   pass.acts[0].acted = true;
   pass.acts[0].look.verdict.action = Action::advance;
   CHECK(world.tell(pass, second).empty());
+}
+
+TEST_CASE("alert round: a rollback whose answer was lost is told once, when the store is back and has it",
+          "[control][alert]") {
+  World world;
+  world.registry.canary("t", 1, percent);
+  world.put(world.revision(), world.revision(), counts_of(99'000, 9'900, 1'000, 300));
+  const std::string key = "rollback/t@1/" + std::to_string(world.revision() + 1);
+  Broken store{world.store};
+  LostActs lost;
+  GuardPassOptions options;
+  options.lost = &lost;
+  const auto pass = [&](const std::vector<TaskConfig>& tasks) {
+    world.now += minute;
+    options.clock = [now = world.now] { return now; };
+    const GuardPass made = guard_pass(store, *store.interactions(), tasks, options);
+    return world.tell(made, 0);
+  };
+  const std::vector<TaskConfig> judged{world.task};
+  const bool written = GENERATE(true, false);
+  store.loses = written ? Broken::Loses::answer : Broken::Loses::change;
+  CHECK(pass(judged).empty());
+  REQUIRE(lost.size() == 1);
+  const std::uint32_t revision = world.revision();
+  CHECK(pass(judged) == Words{"store_degraded "});  // away for a minute
+  CHECK(lost.size() == 1);
+  store.loses.reset();
+  store.away = false;
+  if (written) {
+    CHECK(pass({}) == Words{"rollback t@1"});  // though nothing is compared any more
+    CHECK(world.revision() == revision);
+  } else {
+    CHECK(pass({}).empty());
+    REQUIRE(lost.size() == 1);  // it may still come
+    const Words told = pass(judged);
+    CHECK(std::find(told.begin(), told.end(), "rollback t@1") != told.end());
+  }
+  CHECK(lost.empty());
+  const auto is_back = [](const Alert& each) { return each.kind == AlertKind::rollback; };
+  const auto back = std::find_if(world.last.begin(), world.last.end(), is_back);
+  REQUIRE(back != world.last.end());
+  CHECK(back->key == key);
+  const Words told = pass(judged);
+  CHECK(std::find(told.begin(), told.end(), "rollback t@1") == told.end());
+}
+
+TEST_CASE("alert round: an act that was lost is not told when somebody else's change came instead",
+          "[control][alert]") {
+  World world;
+  world.registry.canary("t", 1, percent);
+  world.put(world.revision(), world.revision(), counts_of(99'000, 9'900, 1'000, 300));
+  Broken store{world.store};
+  LostActs lost;
+  GuardPassOptions options;
+  options.lost = &lost;
+  options.clock = [&] { return world.now; };
+  store.loses = Broken::Loses::change;
+  (void)guard_pass(store, *store.interactions(), std::vector{world.task}, options);
+  REQUIRE(lost.size() == 1);
+  store.away = false;
+  world.registry.canary("t", 1, 2 * percent);
+  CHECK(guard_pass(store, *store.interactions(), {}, options).acts.empty());
+  CHECK(lost.empty());
 }
 
 TEST_CASE("alert round: records that contradict the split are told until their candidate has no share",
@@ -224,6 +300,11 @@ TEST_CASE("alert round: where no false alarm is wanted, no past is read", "[cont
   CHECK(world.tell().empty());
   world.round.configure({});
   CHECK(world.tell(second) == Words{"degradation u@default"});
+  world.round.configure(config);
+  CHECK(world.tell(second) == Words{"degradation over u@default"});
+  CHECK(world.tell(second).empty());
+  world.round.configure({});
+  CHECK(world.tell(second) == Words{"degradation u@default"});  // it is as it was
 }
 
 TEST_CASE("alert round: one pass looks at few tasks and pasts, and the others come with the next", "[control][alert]") {
@@ -331,20 +412,33 @@ TEST_CASE("alert round: a pass that could not reach the store asks it nothing mo
 
 TEST_CASE("alert round: what the rest of the process finds wrong with the store is told, passes or none",
           "[control][alert]") {
-  AlertRound round{{}, {.source = "host:7"}};
+  std::vector<bool> remembered;
+  AlertRoundOptions options{.place = "host"};
+  options.remember_store = [&](bool stands) { remembered.push_back(stands); };
+  AlertRound round{{}, options};
   MemoryStore store;
   CHECK(round.of_health("", 1).empty());
   CHECK(round.of_health("no reply", second).empty());
   CHECK(round.of_pass(store, *store.interactions(), {}, {}, 20 * second).empty());  // a good pass does not hide it
   const std::vector<Alert> told = round.of_health("no reply", 31 * second);
   REQUIRE(told.size() == 1);
-  CHECK(told[0].key == "store_degraded/host:7");
+  CHECK(told[0].key == "store_degraded/host");
   CHECK(told[0].message == "trouble with the store: no reply");
   CHECK(round.of_health("no reply", 40 * second).empty());
   CHECK(round.of_health("", 50 * second).empty());
+  CHECK(remembered == std::vector<bool>{true});
   const std::vector<Alert> over = round.of_pass(store, *store.interactions(), {}, {}, 110 * second);
   REQUIRE(over.size() == 1);
   CHECK(over[0].resolved);
+  CHECK(remembered == std::vector<bool>{true, false});
+  options.store_stood = true;  // as if it had been killed before
+  AlertRound next{{}, options};
+  CHECK(next.of_health("", 200 * second).empty());
+  const std::vector<Alert> handed_on = next.of_pass(store, *store.interactions(), {}, {}, 260 * second);
+  REQUIRE(handed_on.size() == 1);
+  CHECK(handed_on[0].resolved);
+  CHECK(handed_on[0].key == told[0].key);
+  CHECK(remembered == std::vector<bool>{true, false, false});
 }
 
 TEST_CASE("alert round: what stood for a task is over when that leaves the configuration", "[control][alert]") {

@@ -214,6 +214,12 @@ TEST_CASE("alert repeats: the same is not said twice in a while, a change always
   CHECK(repeats.passes(begins, 61 * second));  // or the receiver would believe that it is over
   CHECK_FALSE(repeats.passes(begins, 120 * second));
   CHECK(repeats.passes(begins, 121 * second));
+  const Alert month{.kind = AlertKind::shutdown_near, .message = "in 30 days", .key = "s"};
+  Alert week = month;
+  week.message = "in 7 days";
+  CHECK(repeats.passes(month, 0));
+  CHECK_FALSE(repeats.passes(month, 0));
+  CHECK(repeats.passes(week, 0));  // it has come nearer
   CHECK(repeats.passes({.key = "other"}, 0));
   CHECK(repeats.passes({}, 0));
   CHECK(repeats.passes({}, 0));  // no key: about nothing that can come again

@@ -64,9 +64,36 @@ TEST_CASE("alert watch: a store that is degraded for a while is told once, and i
   CHECK(over[0].key == begun[0].key);
   CHECK(over[0].at_us == 1'000 * second);
   CHECK(watch.store("", 1'001 * second).empty());
-  AlertWatch named{{}, "host:1"};
+  AlertWatch named{{}, "host"};
   CHECK(named.store("no reply", second).empty());
-  CHECK(named.store("no reply", 60 * second).at(0).key == "store_degraded/host:1");  // another server's may stand on
+  CHECK(named.store("no reply", 60 * second).at(0).key == "store_degraded/host");  // another server's may stand on
+}
+
+TEST_CASE("alert watch: trouble with a store that a process before told of is over when it is well",
+          "[control][alert]") {
+  AlertWatch watch{{}, "host"};
+  watch.resume_store();
+  CHECK(watch.store("", 1 * second).empty());
+  CHECK(watch.store("no reply", 40 * second).empty());
+  CHECK(watch.store("no reply", 140 * second).empty());  // it was told already
+  CHECK(watch.store("", 150 * second).empty());
+  const std::vector<Alert> over = watch.store("", 210 * second);
+  REQUIRE(over.size() == 1);
+  CHECK(over[0].resolved);
+  CHECK(over[0].key == "store_degraded/host");
+  CHECK(watch.store("", 300 * second).empty());
+}
+
+TEST_CASE("alert watch: a clock that is set back holds up neither a beginning nor an end", "[control][alert]") {
+  AlertWatch watch{{}};
+  CHECK(watch.store("no reply", 2 * day).empty());
+  CHECK(watch.store("no reply", 1 * day).empty());
+  REQUIRE(watch.store("no reply", 1 * day + 30 * second).size() == 1);
+  CHECK(watch.store("", 1 * day + 31 * second).empty());
+  CHECK(watch.store("", 10 * second).empty());
+  const std::vector<Alert> over = watch.store("", 70 * second);
+  REQUIRE(over.size() == 1);
+  CHECK(over[0].resolved);
 }
 
 TEST_CASE("alert watch: drops are told by task, and are over after an hour without", "[control][alert]") {
@@ -95,7 +122,8 @@ TEST_CASE("alert watch: a shutdown is told 30 days, 7 days and 1 day before, and
   const std::vector<Alert> week = seen("2027-01-07T00:00:00Z");
   REQUIRE(week.size() == 1);
   CHECK(week[0].message.find("in 7 days") != std::string::npos);
-  CHECK(week[0].key != first[0].key);
+  CHECK(week[0].key == first[0].key);  // so that one end ends all that was told
+  CHECK_FALSE(week[0].resolved);
   const std::vector<Alert> last = seen("2027-01-13T08:00:00Z");
   REQUIRE(last.size() == 1);
   CHECK(last[0].message.find("in 1 day,") != std::string::npos);
@@ -104,10 +132,12 @@ TEST_CASE("alert watch: a shutdown is told 30 days, 7 days and 1 day before, and
   REQUIRE(past.size() == 1);
   CHECK(past[0].message.find("was shut down on 2027-01-14") != std::string::npos);
   CHECK(seen("2027-02-01").empty());
+  CHECK(seen("2027-01-10").empty());  // a clock that was set back
   const std::vector<Alert> over = watch.shutdowns("t", {}, at("2027-02-02"));
   REQUIRE(over.size() == 1);
   CHECK(over[0].resolved);
-  CHECK(over[0].key == past[0].key);
+  CHECK(over[0].key == first[0].key);
+  CHECK(over[0].message.find("was shut down on") != std::string::npos);  // the words of the last stage
 }
 
 TEST_CASE("alert watch: a process that starts late tells the last stage alone, and days are configured",
@@ -117,7 +147,7 @@ TEST_CASE("alert watch: a process that starts late tells the last stage alone, a
                                        model_row(4, ""), model_row(5, "no date")};
   const std::vector<Alert> told = late.shutdowns("t", rows, at("2027-01-10"));
   REQUIRE(told.size() == 2);
-  CHECK(told[0].key == "shutdown_near/t@2/2027-01-14/7");
+  CHECK(told[0].key == "shutdown_near/t@2/2027-01-14");
   ModelVersion idle = model_row(2, "2027-01-14", 0);
   idle.status = Status::deprecated;
   CHECK(AlertWatch{{}}.shutdowns("t", std::vector{idle}, at("2027-01-10")).empty());
@@ -127,7 +157,7 @@ TEST_CASE("alert watch: a process that starts late tells the last stage alone, a
   config.shutdown_days = 3;
   AlertWatch short_notice{config};
   CHECK(short_notice.shutdowns("t", rows, at("2027-01-08")).empty());
-  CHECK(short_notice.shutdowns("t", rows, at("2027-01-11")).front().key == "shutdown_near/t@2/2027-01-14/3");
+  CHECK(short_notice.shutdowns("t", rows, at("2027-01-11")).size() == 1);
   config.shutdown_days = 0;
   CHECK(AlertWatch{config}.shutdowns("t", rows, at("2027-01-13")).empty());
   CHECK(AlertWatch{config}.shutdowns("t", rows, at("2027-01-15")).size() == 2);
@@ -197,6 +227,34 @@ TEST_CASE("alert watch: a degradation is over when its version is out of use", "
   CHECK(over[0].resolved);
   CHECK(over[0].version == "t@default");
   CHECK(watch.out_of_use("t", 0, 4).empty());
+}
+
+TEST_CASE("alert watch: a degradation of what is not measured for a day is over, and says why", "[control][alert]") {
+  AlertWatch watch{{}};
+  const auto see = [&](std::vector<Degradation> found, TimeUs now_us) {
+    return watch.degradation("t", 2, found, now_us);
+  };
+  REQUIRE(see({worse(true, 0.9)}, 1).size() == 1);
+  CHECK(see({}, 600 * second).empty());
+  CHECK(see({worse(false, 0.9)}, 20 * 3'600 * second).empty());  // a quiet night is over
+  CHECK(see({}, 21 * 3'600 * second).empty());
+  CHECK(see({}, 40 * 3'600 * second).empty());
+  CHECK(see({}, 44 * 3'600 * second).empty());
+  const std::vector<Alert> over = see({}, 45 * 3'600 * second);
+  REQUIRE(over.size() == 1);
+  CHECK(over[0].resolved);
+  CHECK(over[0].message.find("over, it is no longer measured: t@2: 90 %") == 0);
+  CHECK(see({}, 90 * 3'600 * second).empty());
+}
+
+TEST_CASE("alert watch: when nobody wants to hear of degradations any more, those that stand are over",
+          "[control][alert]") {
+  AlertWatch watch{{}};
+  REQUIRE(watch.degradation("t", 2, std::vector{worse(true, 0.9)}, 1).size() == 1);
+  const std::vector<Alert> over = watch.unwatched(2);
+  REQUIRE(over.size() == 1);
+  CHECK(over[0].message.find("over, it is no longer watched") == 0);
+  CHECK(watch.unwatched(3).empty());
 }
 
 TEST_CASE("alert watch: each rollback has a key of its own", "[control][alert]") {

@@ -87,7 +87,8 @@ class AlertQueue {
 };
 
 /// Keeps what was just said from being said again: an alert passes unless one of the same key and the same `resolved` was the
-/// last of that key, less than `repeat_s` ago. A change passes always, so that whoever listens never keeps the wrong one.
+/// last of that key, less than `repeat_s` ago. A change passes always, so that whoever listens never keeps the wrong one; a
+/// shutdown that has come nearer is one.
 class AlertRepeats {
  public:
   explicit AlertRepeats(std::uint32_t repeat_s) : repeat_us_{TimeUs{repeat_s} * 1'000'000} {}
@@ -100,6 +101,7 @@ class AlertRepeats {
   struct Said {
     TimeUs at_us;
     bool resolved;
+    std::string message;  // of a shutdown alone
   };
   TimeUs repeat_us_;
   std::map<std::string, Said> said_;
@@ -187,13 +189,15 @@ inline SinkStatus AlertQueue::status() const {
 inline bool AlertRepeats::passes(const Alert& alert, TimeUs now_us) {
   if (alert.key.empty()) return true;
   const auto last = said_.find(alert.key);
-  if (last != said_.end() && last->second.resolved == alert.resolved && now_us - last->second.at_us < repeat_us_)
+  const std::string message = alert.kind == AlertKind::shutdown_near ? alert.message : std::string{};
+  if (last != said_.end() && last->second.resolved == alert.resolved && last->second.message == message &&
+      now_us - last->second.at_us < repeat_us_)
     return false;
   if (last == said_.end() && said_.size() >= most_keys) {
     std::erase_if(said_, [&](const auto& each) { return now_us - each.second.at_us >= repeat_us_; });
     if (said_.size() >= most_keys) said_.clear();
   }
-  said_.insert_or_assign(alert.key, Said{now_us, alert.resolved});
+  said_.insert_or_assign(alert.key, Said{now_us, alert.resolved, message});
   return true;
 }
 

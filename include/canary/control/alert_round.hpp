@@ -11,7 +11,6 @@
 #include <cstdint>
 #include <functional>
 #include <iterator>
-#include <limits>
 #include <map>
 #include <set>
 #include <span>
@@ -34,12 +33,15 @@
 namespace canary {
 
 struct AlertRoundOptions {
-  std::string source = {};         ///< who looks, `host:pid`
+  std::string place = {};          ///< who looks, by a name that stays over restarts: the host, and which of its stores
   std::size_t tasks_at_once = 64;  ///< tasks that are looked at after one pass: two or three short queries each
   std::size_t pasts_at_once = 2;   ///< pasts that are read after one pass: about a thousand rows a server each
-  /// Everything, for who makes one pass alone.
-  static constexpr std::size_t all = std::numeric_limits<std::size_t>::max();
+  bool store_stood = false;        ///< a process before told of trouble with the store, and not of its end
+  std::function<void(bool stands)> remember_store = {};  ///< told of both, so that the next process knows
 };
+
+/// What a pass did that people must hear of: who was taken back.
+[[nodiscard]] std::vector<Alert> rollback_alerts(const GuardPass& pass, TimeUs now_us);
 
 /// Who tells what, after each pass. One thread at a time; times must not go back by more than clocks do.
 class AlertRound {
@@ -50,7 +52,9 @@ class AlertRound {
   static constexpr TimeUs rest_us = 30'000'000;
 
   explicit AlertRound(AlertsConfig config, AlertRoundOptions options = {})
-      : config_{std::move(config)}, options_{std::move(options)}, watch_{config_, options_.source} {}
+      : config_{std::move(config)}, options_{std::move(options)}, watch_{config_, options_.place} {
+    if (options_.store_stood) watch_.resume_store();
+  }
 
   /// Takes another configuration; what stands goes on standing.
   void configure(const AlertsConfig& config) {
@@ -67,7 +71,7 @@ class AlertRound {
   /// Input   what is wrong with the store as the rest of the process sees it; empty: nothing. It holds until the next call.
   [[nodiscard]] std::vector<Alert> of_health(std::string_view fault, TimeUs now_us) {
     health_ = fault;
-    return watch_.store(trouble(), now_us);
+    return store_alerts(now_us);
   }
 
  private:
@@ -82,10 +86,12 @@ class AlertRound {
   };
   using Tasks = std::span<const TaskConfig>;
 
+  [[nodiscard]] std::vector<Alert> store_alerts(TimeUs now_us);
   void tell_acts(Tasks tasks, const GuardPass& pass, TimeUs now_us);
   void forget_others(Tasks tasks, TimeUs now_us);
   void look_at_tasks(Store& store, InteractionStore& interactions, Tasks tasks, TimeUs now_us);
   void look_at_pasts(InteractionStore& interactions, Tasks tasks, TimeUs now_us);
+  void forget_pasts(TimeUs now_us);
   void look(Store& store, InteractionStore& interactions, const std::string& task, State& state, TimeUs now_us);
   void use(const std::string& task, State& state, const std::set<std::uint32_t>& numbers, TimeUs now_us);
   [[nodiscard]] bool rests(TimeUs now_us) const noexcept {
@@ -103,6 +109,7 @@ class AlertRound {
   TimeUs rests_until_us_ = 0;
   std::size_t next_task_ = 0;  // where the looks go on
   std::size_t next_past_ = 0;
+  bool pasts_wanted_ = false;
   std::vector<Alert> out_;
 };
 
@@ -116,6 +123,10 @@ namespace detail {
 
 [[nodiscard]] inline std::string fault_words(const std::string& before, const StoreError& error) {
   return before + error.what() + (error.hint.empty() ? "" : "; " + error.hint);
+}
+
+[[nodiscard]] inline bool is_back(const GuardAct& act) noexcept {
+  return act.acted && act.look.verdict.action == Action::rollback;
 }
 
 /// Versions that are ACTIVE and have traffic, and 0 for a default that has some.
@@ -132,6 +143,14 @@ namespace detail {
 
 }  // namespace detail
 
+inline std::vector<Alert> rollback_alerts(const GuardPass& pass, TimeUs now_us) {
+  std::vector<Alert> told;
+  for (const GuardAct& act : pass.acts)
+    if (detail::is_back(act))
+      told.push_back(rollback_alert(act.task, act.look.number, act.revision, act.look.verdict.reason, now_us));
+  return told;
+}
+
 inline std::vector<Alert> AlertRound::of_pass(Store& store, InteractionStore& interactions, Tasks tasks,
                                               const GuardPass& pass, TimeUs now_us) {
   out_.clear();
@@ -146,19 +165,24 @@ inline std::vector<Alert> AlertRound::of_pass(Store& store, InteractionStore& in
                                 [](const GuardFault& each) { return detail::is_away(each.error); });
   if (!away && !rests(now_us)) look_at_tasks(store, interactions, tasks, now_us);
   if (!away && !rests(now_us)) look_at_pasts(interactions, tasks, now_us);
-  add(watch_.store(trouble(), now_us));
+  add(store_alerts(now_us));
   return std::exchange(out_, {});
+}
+
+inline std::vector<Alert> AlertRound::store_alerts(TimeUs now_us) {
+  std::vector<Alert> told = watch_.store(trouble(), now_us);
+  if (!told.empty() && options_.remember_store) options_.remember_store(!told.back().resolved);
+  return told;
 }
 
 /// A task that was not judged, or not to the end, keeps what stands.
 inline void AlertRound::tell_acts(Tasks tasks, const GuardPass& pass, TimeUs now_us) {
   std::map<std::string_view, std::vector<GuardLook>> looks;
   for (const TaskConfig& task : tasks) looks.try_emplace(task.name);
-  for (const GuardAct& act : pass.acts) {
-    const bool back = act.acted && act.look.verdict.action == Action::rollback;
-    if (back) out_.push_back(rollback_alert(act.task, act.look.number, act.revision, act.look.verdict.reason, now_us));
-    if (const auto of = looks.find(act.task); of != looks.end() && !back) of->second.push_back(act.look);
-  }
+  add(rollback_alerts(pass, now_us));
+  for (const GuardAct& act : pass.acts)
+    if (const auto of = looks.find(act.task); of != looks.end() && !detail::is_back(act))
+      of->second.push_back(act.look);
   bool away = false;
   for (const GuardFault& fault : pass.faults) {
     looks.erase(fault.task);
@@ -228,7 +252,9 @@ inline void AlertRound::use(const std::string& task, State& state, const std::se
 }
 
 inline void AlertRound::look_at_pasts(InteractionStore& interactions, Tasks tasks, TimeUs now_us) {
-  if (config_.degradation.false_alarm_days == 0) return;
+  const bool wanted = config_.degradation.false_alarm_days != 0;
+  if (std::exchange(pasts_wanted_, wanted) && !wanted) forget_pasts(now_us);
+  if (!wanted) return;
   const std::uint32_t end = window_of(now_us - VersionPast::settle_us);
   std::size_t left = options_.pasts_at_once;
   for (std::size_t i = 0, first = next_past_; i != tasks.size(); ++i) {
@@ -251,6 +277,13 @@ inline void AlertRound::look_at_pasts(InteractionStore& interactions, Tasks task
       }
     }
   }
+}
+
+/// Whoever wants them again is told anew.
+inline void AlertRound::forget_pasts(TimeUs now_us) {
+  add(watch_.unwatched(now_us));
+  for (auto& [task, state] : states_)
+    for (auto& [number, past] : state.in_use) past = {};
 }
 
 /// What is wrong with the store, the worst first; empty: nothing.

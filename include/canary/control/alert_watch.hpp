@@ -3,14 +3,16 @@
 // Each call is told how things stand and answers with what has changed: an alert when something begins, one with `resolved`
 // when it is over, nothing in between. To be over, it must have been well for a while, so that what flickers is told once.
 // The memory is this object's alone: a new process tells again what it finds, under the same keys, by which receivers know
-// it.
+// it; trouble with a store, which one server has for itself, may be handed on (resume_store).
 //
 //   kind            begins                                         is over
 //   store_degraded  degraded for 30 s                              well for 60 s
 //   drops           outcomes dropped in the last hour              none in an hour
-//   shutdown_near   `shutdown_days`, 7 and 1 day before, past      out of use, or the date lies further off
+//   shutdown_near   `shutdown_days`, told anew 7 and 1 day         out of use, or the date is another
+//                   before and when it is past: one key
 //   sample_ratio    records contradict a share, 1,000 to 1         evidence below the root of that, or no candidate
-//   degradation     see degradation.hpp                            30 min within the bound it broke; or seven days on
+//   degradation     see degradation.hpp                            30 min within the bound it broke; or seven days on;
+//                                                                  or a day in which it could not be measured
 #pragma once
 
 #include <algorithm>
@@ -45,15 +47,17 @@ namespace canary {
 /// One for every kind of fact; any of them may be called at any time, by one thread at a time.
 class AlertWatch {
  public:
-  /// Input   who looks, `host:pid`: what is one server's own has it in its key.
-  explicit AlertWatch(AlertsConfig config, std::string source = {})
-      : config_{std::move(config)}, source_{std::move(source)} {}
+  /// Input   who looks, by a name that stays over restarts: what is one server's own has it in its key.
+  explicit AlertWatch(AlertsConfig config, std::string place = {})
+      : config_{std::move(config)}, place_{std::move(place)} {}
 
   /// Takes another configuration; what stands goes on standing.
   void configure(AlertsConfig config) { config_ = std::move(config); }
 
   /// Input   what is wrong with the store; empty: nothing.
   [[nodiscard]] std::vector<Alert> store(std::string_view fault, TimeUs now_us);
+  /// A process before this one told of trouble with the store, and not of its end: that is this one's to tell.
+  void resume_store();
 
   /// Input   drops_of().
   [[nodiscard]] std::vector<Alert> drops(std::string_view task, std::uint64_t in_last_hour, TimeUs now_us);
@@ -71,28 +75,35 @@ class AlertWatch {
                                                std::span<const Degradation> found, TimeUs now_us);
   /// A version of which degradation() will not be asked any more, since it is out of use.
   [[nodiscard]] std::vector<Alert> out_of_use(std::string_view task, std::uint32_t number, TimeUs now_us);
+  /// Nothing will be asked of degradation() any more, since nobody wants to hear of it.
+  [[nodiscard]] std::vector<Alert> unwatched(TimeUs now_us);
 
  private:
   static constexpr TimeUs second_us = 1'000'000;
   static constexpr TimeUs day_us = 86'400 * second_us;
 
   struct State {
-    Alert alert;
+    Alert alert = {};
     bool stands = false;
     TimeUs bad_since_us = 0;  ///< 0: it is not
     TimeUs well_since_us = 0;
-    double bound = 0;  ///< degradation: what it broke
+    double bound = 0;        ///< degradation: what it broke
+    std::int64_t stage = 0;  ///< shutdown: days before it that were told
     TimeUs stands_since_us = 0;
+    TimeUs unmeasured_since_us = 0;  ///< degradation; 0: it is measured
   };
   enum class Now : std::uint8_t { bad, between, well };
 
   void follow(Alert alert, Now now, TimeUs now_us, TimeUs after_us, TimeUs quiet_us, std::vector<Alert>& out);
+  void end_unmeasured(const std::string& prefix, const std::set<std::string>& measured, TimeUs now_us,
+                      std::vector<Alert>& out);
+  [[nodiscard]] Alert store_alert(std::string_view fault) const;
   void end(const std::string& key, std::string_view why, TimeUs now_us, std::vector<Alert>& out);
   void end_all(const std::string& prefix, std::string_view why, TimeUs now_us, std::vector<Alert>& out,
                const std::function<bool(const std::string&)>& ends);
 
   AlertsConfig config_;
-  std::string source_;
+  std::string place_;
   std::map<std::string, State, std::less<>> states_;  // by key
 };
 
@@ -159,6 +170,9 @@ inline void AlertWatch::follow(Alert alert, Now now, TimeUs now_us, TimeUs after
   if (at == states_.end() && now != Now::bad) return;
   State& state = at == states_.end() ? states_[alert.key] : at->second;
   alert.at_us = now_us;
+  // A clock that was set back must not hold up what is timed by it for as long.
+  for (TimeUs* since : {&state.bad_since_us, &state.well_since_us, &state.stands_since_us})
+    *since = std::min(*since, now_us);
   if (now == Now::bad) {
     state.well_since_us = 0;
     if (state.bad_since_us == 0) state.bad_since_us = now_us;
@@ -203,12 +217,21 @@ inline void AlertWatch::end_all(const std::string& prefix, std::string_view why,
 
 inline std::vector<Alert> AlertWatch::store(std::string_view fault, TimeUs now_us) {
   std::vector<Alert> out;
-  follow({.kind = AlertKind::store_degraded,
+  follow(store_alert(fault), fault.empty() ? Now::well : Now::bad, now_us, 30 * second_us, 60 * second_us, out);
+  return out;
+}
+
+inline void AlertWatch::resume_store() {
+  Alert alert = store_alert("told by a process that has ended");
+  std::string key = alert.key;
+  states_.insert_or_assign(std::move(key), State{.alert = std::move(alert), .stands = true});
+}
+
+inline Alert AlertWatch::store_alert(std::string_view fault) const {
+  return {.kind = AlertKind::store_degraded,
           .message = "trouble with the store: " + std::string{fault},
           .hint = "canary doctor says what to do; servers route by their last good state, and record",
-          .key = source_.empty() ? "store_degraded" : "store_degraded/" + source_},
-         fault.empty() ? Now::well : Now::bad, now_us, 30 * second_us, 60 * second_us, out);
-  return out;
+          .key = place_.empty() ? "store_degraded" : "store_degraded/" + place_};
 }
 
 inline std::vector<Alert> AlertWatch::drops(std::string_view task, std::uint64_t in_last_hour, TimeUs now_us) {
@@ -242,20 +265,17 @@ inline std::vector<Alert> AlertWatch::shutdowns(std::string_view task, std::span
                     (left == 0 ? " was shut down on " : " is shut down in " + detail::days_words(left) + ", on ") +
                     row.shutdown_date;
     alert.hint = "promote a version whose model lives on";
-    alert.key = "shutdown_near/" + id + '/' + row.shutdown_date + '/' + std::to_string(*stage);
+    alert.key = "shutdown_near/" + id + '/' + row.shutdown_date;
     standing.insert(alert.key);
+    const auto told = states_.find(alert.key);
+    if (told != states_.end() && told->second.stage <= *stage) continue;
+    const std::string key = alert.key;
+    if (told != states_.end()) states_.erase(told);  // the next stage is told under the same key, so one end ends all
     follow(std::move(alert), Now::bad, now_us, 0, 0, out);
+    states_.at(key).stage = *stage;
   }
-  // A stage that gives way to the next is over without a word.
-  const std::string prefix = "shutdown_near/" + std::string{task} + '@';
-  std::vector<Alert> over;
-  end_all(prefix, "the version is out of use, or its date has changed", now_us, over,
+  end_all("shutdown_near/" + std::string{task} + '@', "the version is out of use, or its date has changed", now_us, out,
           [&](const std::string& key) { return !standing.contains(key); });
-  for (Alert& each : over) {
-    const std::string of = each.key.substr(0, each.key.rfind('/') + 1);
-    const auto next = standing.lower_bound(of);
-    if (next == standing.end() || !next->starts_with(of)) out.push_back(std::move(each));
-  }
   return out;
 }
 
@@ -285,6 +305,7 @@ inline std::vector<Alert> AlertWatch::sample_ratios(std::string_view task, std::
 inline std::vector<Alert> AlertWatch::degradation(std::string_view task, std::uint32_t number,
                                                   std::span<const Degradation> found, TimeUs now_us) {
   std::vector<Alert> out;
+  std::set<std::string> measured;
   const std::string id = detail::owner_words(task, number);
   for (const Degradation& each : found) {
     Alert alert{.kind = AlertKind::degradation, .task = std::string{task}, .version = id};
@@ -292,12 +313,14 @@ inline std::vector<Alert> AlertWatch::degradation(std::string_view task, std::ui
     alert.hint = "see what changed at the provider or in the requests: canary interactions stats " + std::string{task};
     alert.key = "degradation/" + id + '/' + std::string{detail::key_word(each.kind)};
     const std::string key = alert.key;
+    measured.insert(key);
     const auto state = states_.find(key);
     if (state == states_.end()) {
       follow(std::move(alert), each.found ? Now::bad : Now::well, now_us, 0, 0, out);
       if (each.found) states_.at(key).bound = each.bound;
       continue;
     }
+    state->second.unmeasured_since_us = 0;
     // Its past has the bad days in it by now; what it broke is what it must keep.
     const double bound = state->second.bound;
     const bool within = each.kind == MetricKind::latency ? each.recent <= bound : each.recent >= bound;
@@ -306,12 +329,32 @@ inline std::vector<Alert> AlertWatch::degradation(std::string_view task, std::ui
     else
       follow(std::move(alert), within && !each.found ? Now::well : Now::between, now_us, 0, 1'800 * second_us, out);
   }
+  end_unmeasured("degradation/" + id + '/', measured, now_us, out);
   return out;
+}
+
+/// A metric that has no outcomes any more, or no past: nobody would ever say that it is well. A day, since quiet hours come
+/// every night.
+inline void AlertWatch::end_unmeasured(const std::string& prefix, const std::set<std::string>& measured, TimeUs now_us,
+                                       std::vector<Alert>& out) {
+  end_all(prefix, "it is no longer measured", now_us, out, [&](const std::string& key) {
+    if (measured.contains(key)) return false;
+    TimeUs& since_us = states_.find(key)->second.unmeasured_since_us;
+    if (since_us == 0 || since_us > now_us) since_us = now_us;
+    return now_us - since_us >= day_us;
+  });
 }
 
 inline std::vector<Alert> AlertWatch::out_of_use(std::string_view task, std::uint32_t number, TimeUs now_us) {
   std::vector<Alert> out;
   end_all("degradation/" + detail::owner_words(task, number) + '/', "it is out of use", now_us, out,
+          [](const std::string&) { return true; });
+  return out;
+}
+
+inline std::vector<Alert> AlertWatch::unwatched(TimeUs now_us) {
+  std::vector<Alert> out;
+  end_all("degradation/", "it is no longer watched: alerts.degradation.false_alarm_days is 0", now_us, out,
           [](const std::string&) { return true; });
   return out;
 }
