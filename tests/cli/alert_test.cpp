@@ -60,6 +60,22 @@ TEST_CASE("alert test: every sink is tried and told of", "[cli][alert]") {
   CHECK_FALSE(has(answer.out + answer.err, secret));
 }
 
+TEST_CASE("alert test: the program gets no secret of the configuration, nor the usual ones", "[cli][alert]") {
+  const AlertPlace place{
+      "command = ['keeps', 'got']\nlog = false\nwebhook_secret_env = 'MY_SECRET'\n"
+      "[provider.openai]\napi_key_env = 'KEY_OF_OPENAI'\n"};
+  const Answer answer = place.run({"alert", "test", "--json"}, {},
+                                  {{"MY_SECRET", secret + '1'},
+                                   {"KEY_OF_OPENAI", secret + '2'},
+                                   {"OPENAI_API_KEY", secret + '3'},
+                                   {"PGPASSWORD", secret + '4'},
+                                   {"CANARY_WEBHOOK_SECRET", secret + '5'},
+                                   {"PLAIN", "plain"}});
+  CHECK(answer.exit == 0);
+  CHECK(has(place.read("env"), "PLAIN=plain"));
+  CHECK_FALSE(has(place.read("env"), secret));
+}
+
 TEST_CASE("alert test: one that fails is exit 1 and hides no other", "[cli][alert]") {
   ::test::HttpServer server;
   server.answer({{404, "", ""}});

@@ -112,7 +112,7 @@ TEST_CASE("guard run alerts: a receiver that is slow, down, redirecting or broke
     warning = "not delivered, at last since: ";
   }
   SECTION("redirecting") {
-    server.answer({{302, "Location: http://127.0.0.1:1/\r\n", ""}});
+    server.answer(std::vector<::test::HttpReply>(20, {302, "Location: http://127.0.0.1:1/\r\n", ""}));
     warning = "redirects are not followed";
   }
   SECTION("broken") {
@@ -120,8 +120,8 @@ TEST_CASE("guard run alerts: a receiver that is slow, down, redirecting or broke
     warning = "answered 500";
   }
   SECTION("refusing") {
-    server.answer({{404, "", ""}});
-    warning = "answered 404";
+    server.answer({{400, "", ""}});
+    warning = "answered 400";
   }
   SECTION("a program that fails") {
     alerts = "command = ['fails']\nlog = false\n";
@@ -177,26 +177,49 @@ TEST_CASE("guard run alerts: a dry run tells nobody", "[cli][guard][alert]") {
 
 TEST_CASE("guard run alerts: what stands is told too, of tasks without a guard as well", "[cli][guard][alert]") {
   const GuardedPlace place{{"model", "register", "risks", "old", "--shutdown-date", "2026-01-01"},
-                           "command = ['keeps', 'got']\nlog = false\n"};
+                           "command = ['keeps', 'told']\nlog = false\n"};
   place.write("keeps", "#!/bin/sh\ncat >> \"$1\"\n");
   ::chmod((place.path() / "keeps").c_str(), 0755);
   place.sql("UPDATE versions SET status = 'ACTIVE' WHERE task = 'risks'");
-  CHECK(place.run(once).exit == 0);
-  const auto all = kept(place);
-  REQUIRE(all.size() == 1);
-  CHECK(text_of(all[0].at("kind")) == "shutdown_near");
-  CHECK(text_of(all[0].at("version")) == "risks@1");
+  for (int call = 0; call != 2; ++call) CHECK(place.run(once).exit == 0);  // by cron, say: not told, or at each call
+  CHECK(place.read("told").empty());
+  const Answer answer = place.shell(until_kept(":"));
+  const auto lines = lines_of(answer.out);
+  REQUIRE(lines.size() == 2);
+  const auto alert = boost::json::parse(lines[0]).as_object();
+  CHECK(text_of(alert.at("kind")) == "shutdown_near");
+  CHECK(text_of(alert.at("version")) == "risks@1");
+  CHECK(lines[1] == "exit 0");
+}
+
+TEST_CASE("guard run alerts: a store that is away is no alert of --once, but how it ends", "[cli][guard][alert]") {
+  const HarmedPlace place{"command = ['keeps', 'got']\nlog = false\n"};
+  place.write("canary.state", "");
+  CHECK(place.shell("mv canary.db away.db; \"$CANARY\" guard run --once").exit != 0);
+  CHECK(place.read("got").empty());
+}
+
+TEST_CASE("guard run alerts: a stderr that nobody reads holds up neither a rollback nor the end",
+          "[cli][guard][alert]") {
+  const HarmedPlace place{"command = ['keeps', 'told']\n"};
+  const Answer answer = place.shell(
+      "mkfifo stuck; exec 9<>stuck; head -c 65536 /dev/zero >&9; mkfifo told; \"$CANARY\" guard run > out 2>&9 & "
+      "pid=$!; cat told; kill -TERM $pid; (sleep 60; kill -KILL $pid) 9>&- & wait $pid; echo \"exit $?\"; kill %2");
+  const auto lines = lines_of(answer.out);
+  REQUIRE(lines.size() == 2);
+  CHECK(text_of(boost::json::parse(lines[0]).at("kind")) == "rollback");
+  CHECK(lines[1] == "exit 0");
 }
 
 TEST_CASE("guard run alerts: one task that cannot be judged keeps nothing from being told", "[cli][guard][alert]") {
-  const HarmedPlace place{"command = ['keeps', 'got']\nlog = false\n"};
+  const HarmedPlace place{"command = ['keeps', 'told']\nlog = false\n"};
   place.put("nonsense");
   place.done({"model", "register", "risks", "old", "--shutdown-date", "2026-01-01"});
   place.sql("UPDATE versions SET status = 'ACTIVE' WHERE task = 'risks'");
   CHECK(place.run(once).exit == 1);
-  const auto all = kept(place);
-  REQUIRE(all.size() == 1);
-  CHECK(text_of(all[0].at("kind")) == "shutdown_near");
+  const auto lines = lines_of(place.shell(until_kept(":")).out);
+  REQUIRE(lines.size() == 2);
+  CHECK(text_of(boost::json::parse(lines[0]).at("kind")) == "shutdown_near");
 }
 
 TEST_CASE("guard run alerts: a guard that runs tells when it acts, and ends when it is told to",
@@ -220,5 +243,6 @@ TEST_CASE("guard run alerts: a store that stays away is told while it is away", 
   const auto alert = boost::json::parse(lines[0]).as_object();
   CHECK(text_of(alert.at("kind")) == "store_degraded");
   CHECK(has(text_of(alert.at("message")), "task checks is not guarded"));
+  CHECK(place.shell("test -e canary.state.alerted").exit == 0);  // so that the next guard tells the end
   CHECK(lines[1] == "exit 0");
 }
