@@ -29,7 +29,7 @@ TEST_CASE("config: the environment overrides fine-tuning, an empty value does no
     return found == environment.end() ? nullptr : found->second.c_str();
   };
   canary::Config config;
-  config.fine_tune = {.provider = "openai", .base_model = "gpt-4o-mini", .prompt_version = "v1"};
+  config.fine_tune = {.provider = "openai", .base_model = "gpt-4o-mini", .prompt_version = "v1", .prices = {}};
   apply_environment(config, lookup);
   CHECK(config.fine_tune.provider == "together");
   CHECK(config.fine_tune.base_model == "gpt-4o-mini");
