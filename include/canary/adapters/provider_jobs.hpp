@@ -203,6 +203,7 @@ inline std::vector<ProviderJob> HttpProvider::find_jobs(const Job& job, std::int
   std::stable_sort(found.begin(), found.end(),
                    [](const Found& a, const Found& b) { return a.created_at_s < b.created_at_s; });
   std::vector<ProviderJob> jobs;
+  jobs.reserve(found.size());
   for (Found& each : found) jobs.push_back(std::move(each.job));
   return jobs;
 }

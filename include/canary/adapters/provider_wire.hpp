@@ -191,8 +191,8 @@ inline std::optional<std::int64_t> time_of(std::string_view text) {
   std::int64_t time = *us / second_us;
   if (text.size() == 6 && (text[0] == '+' || text[0] == '-') && digit(1) && digit(2) && text[3] == ':' && digit(4) &&
       digit(5)) {
-    const int hours = (text[1] - '0') * 10 + (text[2] - '0');
-    const int minutes = (text[4] - '0') * 10 + (text[5] - '0');
+    const std::int64_t hours = (text[1] - '0') * 10 + (text[2] - '0');
+    const std::int64_t minutes = (text[4] - '0') * 10 + (text[5] - '0');
     if (hours > 23 || minutes > 59) return {};
     time -= (text[0] == '+' ? 1 : -1) * (hours * 3'600 + minutes * 60);
   } else if (!text.empty() && text != "Z" && text != "z") {
