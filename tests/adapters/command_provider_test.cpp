@@ -615,7 +615,7 @@ TEST_CASE("command provider: a folder that holds nonsense is read without harm",
         std::vector<const char*>{"exit", "process", "job.json", "events.jsonl", "stderr.log"}[random() % 5];
     std::string bytes(random() % 300, '\0');
     for (char& c : bytes)
-      c = static_cast<char>(random() % 3 == 0 ? random() : " \n{}\":exitd0signal9none"[random() % 24]);
+      c = random() % 3 == 0 ? static_cast<char>(random()) : " \n{}\":exitd0signal9none"[random() % 24];
     place.folder.write(std::string{"jobs/job-1/"} + name, bytes);
     CommandProvider fresh{place.options()};
     (void)fresh.get_job("job-1");
