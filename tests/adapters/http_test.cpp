@@ -251,6 +251,34 @@ TEST_CASE("http: what goes wrong has its kind, and no word of the URL's secrets"
   }
 }
 
+TEST_CASE("http: no error says a word of the headers", "[adapters][http]") {
+  using How = HttpReply::How;
+  HttpServer server;
+  HttpClient client;
+  HttpRequest request{.method = "POST",
+                      .url = server.url(),
+                      .headers = {{"Authorization", std::string{"Bearer "} + marked}, {"api-key", marked}},
+                      .body = "{}",
+                      .body_bytes = 10};
+  server.answer({{.how = How::reset}, {.body = std::string(100, 'x')}, {.body = "12345678", .how = How::truncate}});
+  CHECK(error_of(client, request).code == HttpErrc::reset);
+  CHECK(error_of(client, request).code == HttpErrc::too_large);
+  CHECK(error_of(client, request).code == HttpErrc::reset);
+  server.answer({{.how = How::hold}});
+  request.idle_ms = 50;
+  CHECK(error_of(client, request).code == HttpErrc::timeout);
+  request.parts = {{.name = "file", .path = "/no/such/file"}};
+  CHECK(error_of(client, request).code == HttpErrc::file);
+  request.headers.push_back({"X", std::string{marked} + "\n"});
+  CHECK(error_of(client, request).code == HttpErrc::invalid);
+  request.headers.pop_back();
+  request.parts.clear();
+  server.down();
+  CHECK(error_of(client, request).code == HttpErrc::connect);
+  client.cancel();
+  CHECK(error_of(client, request).code == HttpErrc::cancelled);
+}
+
 TEST_CASE("http: a longer answer may be cut instead", "[adapters][http]") {
   HttpServer server;
   HttpClient client;

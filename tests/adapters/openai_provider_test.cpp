@@ -739,6 +739,39 @@ TEST_CASE("openai: cancel() ends a call that waits for an answer, and one that w
   }
 }
 
+TEST_CASE("tuning server: it chats, whole and as a stream, and does not know every model", "[adapters][provider]") {
+  ProviderPlace place;
+  place.server.rules([](test::TuningRules& rules) { rules.missing_models = {"gone"}; });
+  HttpClient client;
+  std::string streamed;
+  const auto ask = [&](const std::string& model, bool stream) {
+    HttpRequest request;
+    request.method = "POST";
+    request.url = place.server.url() + "/v1/chat/completions";
+    request.headers = {{"Authorization", "Bearer " + std::string{test::marked_key}}};
+    request.body = boost::json::serialize(
+        boost::json::value{{"model", model},
+                           {"stream", stream},
+                           {"messages", boost::json::array{{{"role", "user"}, {"content", "what is it?"}}}}});
+    if (stream)
+      request.on_body = [&](std::string_view piece) {
+        streamed += piece;
+        return true;
+      };
+    return client.send(request);
+  };
+  const boost::json::value whole = boost::json::parse(ask("base-model", false).body);
+  CHECK(whole.at("choices").at(0).at("message").at("content") == "base-model says: what is it?");
+  CHECK(whole.at("usage").at("prompt_tokens") == 11);
+  const HttpResponse stream = ask("base-model", true);
+  CHECK(stream.status == 200);
+  CHECK(*stream.find("content-type") == "text/event-stream");
+  CHECK(streamed.starts_with("data: {"));
+  CHECK(streamed.find("\"usage\":{\"prompt_tokens\":11") != std::string::npos);
+  CHECK(streamed.ends_with("\n\ndata: [DONE]\n\n"));
+  CHECK(ask("gone", false).status == 404);
+}
+
 TEST_CASE("openai: no bytes of a server crash anything, or come out as more than an error", "[adapters][provider]") {
   test::HttpServer server;
   OpenAiOptions options;

@@ -601,8 +601,12 @@ inline WireReply TuningServer::make_job(const boost::json::object& body, bool to
   job.id = (together ? "ft-" : "ftjob-") + std::to_string(++numbers_);
   job.created_at_s = now_s();
   job.request = body;
-  if (const boost::json::value* metadata = body.if_contains("metadata"); metadata != nullptr && metadata->is_object())
+  if (const boost::json::value* metadata = body.if_contains("metadata"); metadata != nullptr && metadata->is_object()) {
     job.made_for = text(metadata->get_object(), "canary_job");
+    for (const auto& [name, value] : metadata->get_object())
+      if (!value.is_string() || name.size() > 64 || value.get_string().size() > 512)
+        return refuse(400, "metadata has up to 64 and 512 characters", "invalid_metadata");
+  }
   TuningPlan plan;
   if (!plans_.empty()) {
     plan = std::move(plans_.front());
