@@ -18,9 +18,9 @@ done
 build="$(cd "${build:-$here/../build/release/bench}" && pwd)"
 [ -x "$build/bench_route" ] || { echo "no benches in $build: run make bench" >&2; exit 1; }
 
-results="$here/results" repetitions=9 rounds=15 round_ms=250 changes=300 sink_rows=10000000 tool_rows=2000000 tool_examples=1000000 compile_runs=5 filter=.
+results="$here/results" repetitions=9 rounds=15 round_ms=250 changes=300 sink_rows=10000000 tool_rows=2000000 tool_examples=1000000 dataset_mb=600 compile_runs=5 filter=.
 if [ "$quick" = yes ]; then
-  results="$build/results" repetitions=3 rounds=4 round_ms=150 changes=60 sink_rows=300000 tool_rows=200000 tool_examples=50000 compile_runs=1
+  results="$build/results" repetitions=3 rounds=4 round_ms=150 changes=60 sink_rows=300000 tool_rows=200000 tool_examples=50000 dataset_mb=60 compile_runs=1
   filter='-(tasks:1000000|key:(8|16|64)/.*tasks:1000)'
 fi
 mkdir -p "$results"
@@ -67,6 +67,8 @@ with_stores sink --rows "$sink_rows" --keys "$sink_rows"
 say tool
 "$here/tool_flow" --canary "$build/../bin/canary" --folder "$store_work" --rows "$tool_rows" --examples "$tool_examples" \
   --out "$results/tool.json" >"$store_work/log" 2>&1 || { cat "$store_work/log"; echo "tool failed" >&2; exit 1; }
+say dataset
+"$build/bench_dataset" --folder "$store_work" --mb "$dataset_mb" --out "$results/dataset.json"
 say compile_time
 "$here/compile_time" --runs "$compile_runs" --out "$results/compile_time.json"
 say report

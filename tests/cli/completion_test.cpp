@@ -24,8 +24,8 @@ TEST_CASE("completion: bash takes the script and completes commands, options and
   const ConfiguredPlace place;
   CHECK(place.shell("\"$CANARY\" completion bash | bash -n").exit == 0);
   CHECK(offered(place, "canary ''", 2) ==
-        "init model history route why simulate interactions export rollout guard alert store doctor version completion "
-        "--config --json --help --version ");
+        "init model history route why simulate interactions export train rollout guard alert store doctor version "
+        "completion --config --json --help --version ");
   CHECK(offered(place, "canary si", 2) == "simulate ");
   CHECK(offered(place, "canary --json rou", 3) == "route ");
   CHECK(offered(place, "canary simulate --s", 3) == "--set ");
@@ -48,6 +48,9 @@ TEST_CASE("completion: verbs, and what stands behind them", "[cli][completion]")
   CHECK(offered(place, "canary model rollback --note x ri", 6) == "risks ");
   CHECK(offered(place, "canary history che", 3) == "checks ");
   CHECK(offered(place, "canary store restore can", 4) == "canary.toml ");
+  CHECK(offered(place, "canary train check can", 4) == "canary.toml ");
+  CHECK(offered(place, "canary train check --epochs 3 a.jsonl can", 7) == "canary.toml ");
+  CHECK(offered(place, "canary train check a b can", 6) == " ");  // two files are all
 }
 
 TEST_CASE("completion: task names come from the configuration that the line names", "[cli][completion]") {

@@ -396,7 +396,8 @@ TEST_CASE("dataset: tokens of a text", "[control][dataset]") {
   CHECK(parts("word") == 16);
   CHECK(parts("two words") == 32);
   CHECK(parts("internationally") == 16 + 9 * 5);
-  CHECK(parts("1234567") == 3 * 20);
+  CHECK(parts("123") == 20);
+  CHECK(parts("1234567") == 20 + 4 * 7);
   CHECK(parts("a   b") == 16 + 10 + 16);
   CHECK(parts("a\n\nb") == 16 + 8 + 16);
   CHECK(parts("!") == 13);
@@ -405,6 +406,69 @@ TEST_CASE("dataset: tokens of a text", "[control][dataset]") {
   CHECK(parts("\u0E01") == 14);
   CHECK(parts("\u4E2D\u6587") == 32);
   CHECK(parts("\U0001F600") == 32);
+}
+
+TEST_CASE("dataset: many bytes at once say what one by one say", "[control][dataset]") {
+  const std::vector<std::string> pieces{"word",
+                                        "internationally",
+                                        "a",
+                                        "-",
+                                        "--",
+                                        "_",
+                                        "@",
+                                        " ",
+                                        "   ",
+                                        "\n",
+                                        "\r\n\n",
+                                        "12",
+                                        "12345",
+                                        "?!",
+                                        "sk-",
+                                        "sk_live_",
+                                        "xoxb-",
+                                        "ghp_",
+                                        "github_pat_",
+                                        "AKIA",
+                                        "ASIA",
+                                        "AIza",
+                                        "eyJ",
+                                        ".eyJ",
+                                        "Bearer ",
+                                        "bearer ",
+                                        "-----BEGIN ",
+                                        "RSA PRIVATE KEY-----",
+                                        "abcdefghij1234567890",
+                                        "ABCDEFGH12345678",
+                                        "jane.doe",
+                                        "@mail.org",
+                                        "@example.com",
+                                        "\u00E9",
+                                        "\u0E01",
+                                        "\u4E2D",
+                                        "\U0001F600",
+                                        "\xFF",
+                                        std::string(1, '\0'),
+                                        "\x7F"};
+  using Found = std::vector<std::pair<Sensitive, std::size_t>>;
+  std::uint64_t random = 3;
+  const auto next = [&random](std::size_t bound) {
+    random = detail::mix(random + 0x9E37'79B9'7F4A'7C15);
+    return static_cast<std::size_t>(random % bound);
+  };
+  std::size_t secrets = 0;
+  for (int i = 0; i != 20'000; ++i) {
+    std::string text;
+    for (std::size_t count = next(40); count != 0; --count) text += pieces[next(pieces.size())];
+    Found one_by_one;
+    Found together;
+    detail::look_around_all(text, 0, text.size(),
+                            [&](Sensitive kind, std::size_t at) { one_by_one.emplace_back(kind, at); });
+    const std::uint64_t parts =
+        scan_text(text, [&](Sensitive kind, std::size_t at) { together.emplace_back(kind, at); });
+    if (together != one_by_one || parts != detail::text_parts(text)) FAIL(text);
+    secrets += together.size();
+  }
+  CHECK(secrets > 10'000);
 }
 
 TEST_CASE("dataset: cost is tokens times epochs times price, of the training file alone", "[control][dataset]") {

@@ -102,6 +102,7 @@ struct DatasetOptions {
   std::uint64_t file_bytes_max = 8'000'000'000;        ///< what providers take in parts
   std::size_t line_bytes_max = std::size_t{32} << 20;  ///< a longer line is not held in memory, nor read
   std::size_t findings_max = 1'000;                    ///< errors that are kept, and as many warnings
+  bool sha256 = true;                                  ///< false: the files are not hashed
   friend bool operator==(const DatasetOptions&, const DatasetOptions&) = default;
 };
 

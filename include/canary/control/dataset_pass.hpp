@@ -54,7 +54,7 @@ class DatasetPass {
     broken_first_.reset();
   }
   void feed(std::string_view bytes) {
-    sha256_.add(bytes);
+    if (options_.sha256) sha256_.add(bytes);
     side().bytes += bytes.size();
     cutter_.feed(bytes, [&](std::string_view line, bool whole) { take(line, whole); });
   }
@@ -151,7 +151,7 @@ inline void DatasetPass::end() {
     add_of_file(FindingCode::file_too_large, std::to_string(side().bytes) + " bytes; providers take at most " +
                                                  std::to_string(options_.file_bytes_max) + ": leave examples out");
   side().failed = closed_;
-  side().sha256 = sha256_.finish();
+  if (options_.sha256) side().sha256 = sha256_.finish();
 }
 
 inline void DatasetPass::take(std::string_view line, bool whole) {

@@ -1,5 +1,5 @@
 // dataset_schema.hpp: which keys the objects of an example have, of which types, and what each is. Layer control.
-// Source  docs/decisions/0015-dataset.md says where these come from.
+// Source  see docs/decisions/0016-dataset.md
 #pragma once
 
 #include <array>
