@@ -27,3 +27,9 @@
 #include "canary/control/alert_watch.hpp"   // facts -> alerts
 #include "canary/control/alert_round.hpp"   // a pass of the guard, and what a store holds -> those facts
 #include "canary/control/alert_desk.hpp"    // alerts -> every sink
+#include "canary/control/dataset.hpp"       // training data -> findings, an estimate
+#include "canary/control/dataset_pass.hpp"  // a file's lines -> those findings
+#include "canary/control/provider.hpp"      // what a place that fine-tunes can be asked
+#include "canary/control/tuner.hpp"         // a job's row -> its next step, up to a version
+#include "canary/control/tuner_follow.hpp"  // many jobs, followed by one thread
+#include "canary/control/sse.hpp"           // an event stream's bytes -> its events

@@ -52,8 +52,8 @@ struct FineTuneConfig {
   std::string provider = "openai";  ///< name of a [provider.NAME] table
   std::string base_model;           ///< no model name is built in
   std::string prompt_version;
-  double cost_max_usd = 50.0;      ///< a job that is estimated to cost more is not started
-  std::vector<ModelPrice> prices;  ///< in the order of the file; no price is built in
+  double cost_max_usd = 50.0;           ///< a job that is estimated to cost more is not started
+  std::vector<ModelPrice> prices = {};  ///< in the order of the file; no price is built in
 
   /// The price of a model; null where there is none.
   [[nodiscard]] const ModelPrice* find_price(std::string_view model) const noexcept {
@@ -70,11 +70,11 @@ enum class ProviderKind : std::uint8_t { openai, azure, together, command };
 struct ProviderConfig {
   std::string name;
   ProviderKind kind = ProviderKind::openai;
-  std::string base_url;              ///< empty: the kind's own
-  std::string api_key_env;           ///< empty: no key is sent
-  std::uint32_t settle_ms = 60'000;  ///< longest that a job whose creation went unanswered may take to show there
-  std::vector<std::string> command;  ///< kind command: a program and its arguments, without a shell
-  std::string folder;                ///< kind command: where its jobs keep their files
+  std::string base_url;                   ///< empty: the kind's own
+  std::string api_key_env;                ///< empty: no key is sent
+  std::uint32_t settle_ms = 60'000;       ///< longest that a job whose creation went unanswered may take to show there
+  std::vector<std::string> command = {};  ///< kind command: a program and its arguments, without a shell
+  std::string folder = {};                ///< kind command: where its jobs keep their files
   friend bool operator==(const ProviderConfig&, const ProviderConfig&) = default;
 };
 
