@@ -38,7 +38,7 @@ class ExampleChecker final : public JsonEvents {
 
   void begin(DatasetFormat format) {
     format_ = format;
-    root_ = {"an example", detail::object_type, detail::Slot::plain, detail::shape_of(format)};
+    root_ = {"an example", detail::object_type, detail::KeySlot::plain, detail::shape_of(format)};
     depth_ = beyond_ = 0;
     keys_.clear();
     declared_.clear();
@@ -79,7 +79,7 @@ class ExampleChecker final : public JsonEvents {
   struct Frame {
     detail::Shape shape = detail::Shape::free;
     detail::JsonType type = detail::JsonType::object;
-    detail::Slot slot = detail::Slot::plain;
+    detail::KeySlot slot = detail::KeySlot::plain;
     bool paid = true;                       ///< its texts are trained on
     std::uint32_t seen = 0;                 ///< a bit for each key that it may have
     const detail::KeyRule* rule = nullptr;  ///< of the value that comes next; null: it may be anything
@@ -131,7 +131,7 @@ class ExampleChecker final : public JsonEvents {
   void finish_part(const Frame& frame);
   void finish_example(Frame& frame);
 
-  void take(detail::Slot slot, const JsonText& text);
+  void take(detail::KeySlot slot, const JsonText& text);
   void take_role(const JsonText& text);
   void take_part_type(const JsonText& text);
   void take_url(const JsonText& text);
@@ -178,7 +178,7 @@ inline void ExampleChecker::open(detail::JsonType type, std::size_t at) {
   frame.paid = depth_ == 0 || is_paid(rule);
   ++depth_;
   frame.shape = rule == nullptr ? detail::Shape::free : rule->child;
-  frame.slot = rule == nullptr ? detail::Slot::plain : rule->slot;
+  frame.slot = rule == nullptr ? detail::KeySlot::plain : rule->slot;
   frame.type = type;
   frame.at = at;
   frame.keys_begin = keys_.size();
@@ -213,17 +213,17 @@ inline void ExampleChecker::open(detail::JsonType type, std::size_t at) {
     default:
       break;
   }
-  if (frame.slot == detail::Slot::tool_calls) message_.tool_calls_at = at;
-  if (frame.slot == detail::Slot::audio) message_.audio_at = at;
-  if (frame.slot == detail::Slot::old) message_.old_call_at = at;
+  if (frame.slot == detail::KeySlot::tool_calls) message_.tool_calls_at = at;
+  if (frame.slot == detail::KeySlot::audio) message_.audio_at = at;
+  if (frame.slot == detail::KeySlot::old) message_.old_call_at = at;
 }
 
 inline void ExampleChecker::close() {
   Frame& frame = here();
   const std::uint64_t hash = detail::mix(frame.hash ^ detail::mix(frame.count << 3 | bit_of(frame.type)));
-  if (frame.slot == detail::Slot::preferred) preferred_ = hash;
-  if (frame.slot == detail::Slot::preferred) preferred_at_ = frame.at;
-  if (frame.slot == detail::Slot::non_preferred) non_preferred_ = hash;
+  if (frame.slot == detail::KeySlot::preferred) preferred_ = hash;
+  if (frame.slot == detail::KeySlot::preferred) preferred_at_ = frame.at;
+  if (frame.slot == detail::KeySlot::non_preferred) non_preferred_ = hash;
   keys_.resize(frame.keys_begin);
   --depth_;
   add_value(hash);
@@ -256,13 +256,13 @@ inline void ExampleChecker::wrong_type(const detail::KeyRule& rule, detail::Json
   });
   // What else would be said of these follows from their type alone.
   switch (rule.slot) {
-    case detail::Slot::content:
+    case detail::KeySlot::content:
       message_.content = detail::Message::Content::wrong;
       break;
-    case detail::Slot::tool_call_id:
+    case detail::KeySlot::tool_call_id:
       message_.broken = true;
       break;
-    case detail::Slot::tool_calls:
+    case detail::KeySlot::tool_calls:
       message_.tool_calls_at = at;
       break;
     default:
@@ -310,7 +310,7 @@ inline void ExampleChecker::known_key(Frame& frame, std::size_t number, const Js
   const std::uint32_t bit = std::uint32_t{1} << number;
   if ((frame.seen & bit) != 0) duplicate_key(text);
   frame.seen |= bit;
-  if (frame.rule->slot == detail::Slot::old)
+  if (frame.rule->slot == detail::KeySlot::old)
     findings_.add(FindingCode::deprecated_key, text.at, [&] {
       return quoted(text.text) + " is what providers give up; write " +
              (text.text == "functions" ? "tools" : "tool_calls, with tool messages that answer");

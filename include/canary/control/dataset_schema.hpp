@@ -63,7 +63,7 @@ enum class Shape : std::uint8_t {
 };
 
 /// What a value is to the rules.
-enum class Slot : std::uint8_t {
+enum class KeySlot : std::uint8_t {
   plain,
   messages,
   tools,
@@ -95,7 +95,7 @@ enum class Slot : std::uint8_t {
 struct KeyRule {
   std::string_view name;
   JsonTypes types = 0;
-  Slot slot = Slot::plain;
+  KeySlot slot = KeySlot::plain;
   Shape child = Shape::free;  ///< of an object or array that stands there
   bool required = false;
 };
@@ -108,68 +108,68 @@ inline constexpr JsonTypes boolean_type = bit_of(JsonType::boolean);
 inline constexpr JsonTypes null_type = bit_of(JsonType::null);
 
 inline constexpr std::array chat_keys{
-    KeyRule{"messages", array_type, Slot::messages, Shape::messages, true},
-    KeyRule{"tools", array_type, Slot::tools, Shape::tools},
+    KeyRule{"messages", array_type, KeySlot::messages, Shape::messages, true},
+    KeyRule{"tools", array_type, KeySlot::tools, Shape::tools},
     KeyRule{"parallel_tool_calls", boolean_type},
-    KeyRule{"functions", array_type, Slot::old},
+    KeyRule{"functions", array_type, KeySlot::old},
 };
 inline constexpr std::array dpo_keys{
-    KeyRule{"input", object_type, Slot::plain, Shape::dpo_input, true},
-    KeyRule{"preferred_output", array_type, Slot::preferred, Shape::outputs, true},
-    KeyRule{"non_preferred_output", array_type, Slot::non_preferred, Shape::outputs, true},
+    KeyRule{"input", object_type, KeySlot::plain, Shape::dpo_input, true},
+    KeyRule{"preferred_output", array_type, KeySlot::preferred, Shape::outputs, true},
+    KeyRule{"non_preferred_output", array_type, KeySlot::non_preferred, Shape::outputs, true},
 };
 inline constexpr std::array completion_keys{
-    KeyRule{"prompt", string_type, Slot::prompt, Shape::free, true},
-    KeyRule{"completion", string_type, Slot::completion, Shape::free, true},
+    KeyRule{"prompt", string_type, KeySlot::prompt, Shape::free, true},
+    KeyRule{"completion", string_type, KeySlot::completion, Shape::free, true},
 };
 inline constexpr std::array message_keys{
-    KeyRule{"role", string_type, Slot::role, Shape::free, true},
-    KeyRule{"content", string_type | array_type | null_type, Slot::content, Shape::parts},
-    KeyRule{"name", string_type, Slot::name},
-    KeyRule{"weight", number_type, Slot::weight},
-    KeyRule{"tool_calls", array_type, Slot::tool_calls, Shape::tool_calls},
-    KeyRule{"tool_call_id", string_type, Slot::tool_call_id},
-    KeyRule{"refusal", string_type | null_type, Slot::refusal},
-    KeyRule{"audio", object_type | null_type, Slot::audio},
-    KeyRule{"function_call", object_type | null_type, Slot::old},
+    KeyRule{"role", string_type, KeySlot::role, Shape::free, true},
+    KeyRule{"content", string_type | array_type | null_type, KeySlot::content, Shape::parts},
+    KeyRule{"name", string_type, KeySlot::name},
+    KeyRule{"weight", number_type, KeySlot::weight},
+    KeyRule{"tool_calls", array_type, KeySlot::tool_calls, Shape::tool_calls},
+    KeyRule{"tool_call_id", string_type, KeySlot::tool_call_id},
+    KeyRule{"refusal", string_type | null_type, KeySlot::refusal},
+    KeyRule{"audio", object_type | null_type, KeySlot::audio},
+    KeyRule{"function_call", object_type | null_type, KeySlot::old},
 };
 /// What a part holds stands under the name of its type, a file's under `file`.
 inline constexpr std::array part_keys{
-    KeyRule{"type", string_type, Slot::part_type, Shape::free, true},
-    KeyRule{"text", string_type, Slot::part_value},
-    KeyRule{"image_url", object_type, Slot::part_value, Shape::image_url},
-    KeyRule{"input_audio", object_type, Slot::part_value, Shape::input_audio},
-    KeyRule{"file", object_type, Slot::part_value, Shape::file},
-    KeyRule{"refusal", string_type, Slot::part_value},
+    KeyRule{"type", string_type, KeySlot::part_type, Shape::free, true},
+    KeyRule{"text", string_type, KeySlot::part_value},
+    KeyRule{"image_url", object_type, KeySlot::part_value, Shape::image_url},
+    KeyRule{"input_audio", object_type, KeySlot::part_value, Shape::input_audio},
+    KeyRule{"file", object_type, KeySlot::part_value, Shape::file},
+    KeyRule{"refusal", string_type, KeySlot::part_value},
 };
 inline constexpr std::array image_keys{
-    KeyRule{"url", string_type, Slot::url, Shape::free, true},
-    KeyRule{"detail", string_type, Slot::detail},
+    KeyRule{"url", string_type, KeySlot::url, Shape::free, true},
+    KeyRule{"detail", string_type, KeySlot::detail},
 };
 inline constexpr std::array audio_keys{
-    KeyRule{"data", string_type, Slot::bytes, Shape::free, true},
-    KeyRule{"format", string_type, Slot::audio_format, Shape::free, true},
+    KeyRule{"data", string_type, KeySlot::bytes, Shape::free, true},
+    KeyRule{"format", string_type, KeySlot::audio_format, Shape::free, true},
 };
 inline constexpr std::array file_keys{
-    KeyRule{"file_data", string_type, Slot::bytes},
+    KeyRule{"file_data", string_type, KeySlot::bytes},
     KeyRule{"file_id", string_type},
     KeyRule{"filename", string_type},
 };
 inline constexpr std::array tool_call_keys{
-    KeyRule{"id", string_type, Slot::call_id, Shape::free, true},
-    KeyRule{"type", string_type, Slot::tool_type, Shape::free, true},
-    KeyRule{"function", object_type, Slot::plain, Shape::call_function, true},
+    KeyRule{"id", string_type, KeySlot::call_id, Shape::free, true},
+    KeyRule{"type", string_type, KeySlot::tool_type, Shape::free, true},
+    KeyRule{"function", object_type, KeySlot::plain, Shape::call_function, true},
 };
 inline constexpr std::array call_function_keys{
-    KeyRule{"name", string_type, Slot::function_name, Shape::free, true},
-    KeyRule{"arguments", string_type, Slot::arguments, Shape::free, true},
+    KeyRule{"name", string_type, KeySlot::function_name, Shape::free, true},
+    KeyRule{"arguments", string_type, KeySlot::arguments, Shape::free, true},
 };
 inline constexpr std::array tool_keys{
-    KeyRule{"type", string_type, Slot::tool_type, Shape::free, true},
-    KeyRule{"function", object_type, Slot::plain, Shape::tool_function, true},
+    KeyRule{"type", string_type, KeySlot::tool_type, Shape::free, true},
+    KeyRule{"function", object_type, KeySlot::plain, Shape::tool_function, true},
 };
 inline constexpr std::array tool_function_keys{
-    KeyRule{"name", string_type, Slot::function_name, Shape::free, true},
+    KeyRule{"name", string_type, KeySlot::function_name, Shape::free, true},
     KeyRule{"description", string_type},
     KeyRule{"parameters", object_type},
     KeyRule{"strict", boolean_type | null_type},
@@ -214,10 +214,10 @@ inline constexpr std::array tool_function_keys{
   return shape == Shape::free || shape == Shape::reinforcement;
 }
 
-inline constexpr KeyRule message_item{"a message", object_type, Slot::plain, Shape::message};
-inline constexpr KeyRule part_item{"a part of a content", object_type, Slot::plain, Shape::part};
-inline constexpr KeyRule tool_call_item{"a tool call", object_type, Slot::plain, Shape::tool_call};
-inline constexpr KeyRule tool_item{"a tool", object_type, Slot::plain, Shape::tool};
+inline constexpr KeyRule message_item{"a message", object_type, KeySlot::plain, Shape::message};
+inline constexpr KeyRule part_item{"a part of a content", object_type, KeySlot::plain, Shape::part};
+inline constexpr KeyRule tool_call_item{"a tool call", object_type, KeySlot::plain, Shape::tool_call};
+inline constexpr KeyRule tool_item{"a tool", object_type, KeySlot::plain, Shape::tool};
 
 /// What the items of an array are; null where they may be anything.
 [[nodiscard]] constexpr const KeyRule* item_of(Shape shape) noexcept {

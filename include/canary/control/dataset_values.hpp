@@ -50,8 +50,8 @@ inline void ExampleChecker::string(const JsonText& text) {
   if (beyond_ != 0) return;
   const detail::KeyRule* rule = admit(detail::JsonType::string, text.at);
   add_value(hash_of(text.text));
-  const detail::Slot slot = rule == nullptr ? detail::Slot::plain : rule->slot;
-  const bool bytes = slot == detail::Slot::bytes || (slot == detail::Slot::url && text.text.starts_with("data:"));
+  const detail::KeySlot slot = rule == nullptr ? detail::KeySlot::plain : rule->slot;
+  const bool bytes = slot == detail::KeySlot::bytes || (slot == detail::KeySlot::url && text.text.starts_with("data:"));
   if (!bytes) count_text(text, is_paid(rule));
   if (rule != nullptr) take(slot, text);
 }
@@ -64,7 +64,7 @@ inline void ExampleChecker::number(double value, std::size_t at) {
     if (is_paid(rule)) tokens_ += token_parts;
     return;
   }
-  if (rule->slot != detail::Slot::weight) return;
+  if (rule->slot != detail::KeySlot::weight) return;
   message_.weight_at = at;
   message_.trained = value != 0;
   if (value != 0 && value != 1)
@@ -75,57 +75,57 @@ inline void ExampleChecker::null(std::size_t at) {
   if (beyond_ != 0) return;
   const detail::KeyRule* rule = admit(detail::JsonType::null, at);
   add_value(1);
-  if (rule == nullptr || rule->slot != detail::Slot::content) return;
+  if (rule == nullptr || rule->slot != detail::KeySlot::content) return;
   message_.content = detail::Message::Content::null;
   message_.content_at = at;
 }
 
-inline void ExampleChecker::take(detail::Slot slot, const JsonText& text) {
-  using detail::Slot;
+inline void ExampleChecker::take(detail::KeySlot slot, const JsonText& text) {
+  using detail::KeySlot;
   switch (slot) {
-    case Slot::role:
+    case KeySlot::role:
       return take_role(text);
-    case Slot::content:
+    case KeySlot::content:
       message_.content = detail::Message::Content::text;
       message_.content_at = text.at;
       message_.content_blank = detail::is_blank(text.text);
       return;
-    case Slot::name:
+    case KeySlot::name:
       message_.name_at = text.at;
       return expect_name(text);
-    case Slot::refusal:
+    case KeySlot::refusal:
       message_.refusal_at = text.at;
       return;
-    case Slot::tool_call_id:
+    case KeySlot::tool_call_id:
       message_.tool_call_id_at = text.at;
       message_.tool_call_id = hash_of(text.text);
       return;
-    case Slot::part_type:
+    case KeySlot::part_type:
       return take_part_type(text);
-    case Slot::part_value:
+    case KeySlot::part_value:
       if (!detail::is_blank(text.text)) message_.content_blank = false;
       return;
-    case Slot::url:
+    case KeySlot::url:
       return take_url(text);
-    case Slot::detail:
+    case KeySlot::detail:
       return expect_word(text, "auto", "low", "high");
-    case Slot::audio_format:
+    case KeySlot::audio_format:
       return expect_word(text, "wav", "mp3");
-    case Slot::bytes:  // sound: some ten tokens a second of 32 kB
+    case KeySlot::bytes:  // sound: some ten tokens a second of 32 kB
       if (here().shape == detail::Shape::input_audio) tokens_ += text.text.size() * token_parts / 4'266;
       return;
-    case Slot::call_id:
+    case KeySlot::call_id:
       return talk_.call(hash_of(text.text), text.at);
-    case Slot::tool_type:
+    case KeySlot::tool_type:
       return expect_word(text, "function");
-    case Slot::function_name:
+    case KeySlot::function_name:
       return take_function_name(text);
-    case Slot::arguments:
+    case KeySlot::arguments:
       return take_arguments(text);
-    case Slot::prompt:
+    case KeySlot::prompt:
       if (detail::is_blank(text.text)) add(FindingCode::empty_prompt, text.at, "an empty prompt; write what is asked");
       return;
-    case Slot::completion:
+    case KeySlot::completion:
       if (detail::is_blank(text.text))
         add(FindingCode::empty_completion, text.at,
             "an empty completion: nothing would be learned; write it, or take the line out");
@@ -245,7 +245,7 @@ inline void ExampleChecker::finish_object(Frame& frame) {
     findings_.add(FindingCode::missing_key, frame.at, [&] {
       return std::string{name_of(frame.shape)} + " without \"" + std::string{rules[i].name} + "\"; add it";
     });
-    if (rules[i].slot == detail::Slot::part_type) part_type_ = {};
+    if (rules[i].slot == detail::KeySlot::part_type) part_type_ = {};
   }
   if (frame.shape == Shape::message) talk_.message(message_);
   if (frame.shape == Shape::part) finish_part(frame);
