@@ -152,7 +152,7 @@ class ExampleChecker final : public JsonEvents {
   detail::TalkRules talk_;
   detail::Message message_;
   detail::Mark part_type_at_;
-  std::optional<detail::Part> part_type_;
+  std::optional<detail::MessagePart> part_type_;
   std::vector<std::uint64_t> declared_;  // tools, by the hash of their names
   std::vector<Called> called_;
   detail::Mark tools_at_;

@@ -25,7 +25,7 @@ inline constexpr std::array<std::string_view, 5> role_words{"system", "developer
 }
 
 /// Types of the parts of a content, in the order of part_keys.
-enum class Part : std::uint8_t { text, image_url, input_audio, file, refusal };
+enum class MessagePart : std::uint8_t { text, image_url, input_audio, file, refusal };
 
 inline constexpr std::array<std::string_view, 5> part_words{"text", "image_url", "input_audio", "file", "refusal"};
 
@@ -218,12 +218,14 @@ class TalkRules {
           assistant ? "an empty answer: the model would learn to say nothing; write it, or take the line out"
                     : "an empty content; write it, or take the message out");
     for (std::size_t i = 0; i != message.parts.size(); ++i) {
-      const auto part = static_cast<Part>(i);
-      const bool allowed = part == Part::text || (part == Part::refusal ? assistant : message.role == Role::user);
+      const auto part = static_cast<MessagePart>(i);
+      const bool allowed =
+          part == MessagePart::text || (part == MessagePart::refusal ? assistant : message.role == Role::user);
       if (message.parts[i] && !allowed)
         add(FindingCode::part_not_allowed, *message.parts[i],
-            part == Part::refusal ? "a refusal is for messages of the assistant; write a part of type \"text\""
-                                  : "images, audio and files are for messages of users alone; take the part out");
+            part == MessagePart::refusal
+                ? "a refusal is for messages of the assistant; write a part of type \"text\""
+                : "images, audio and files are for messages of users alone; take the part out");
     }
   }
 

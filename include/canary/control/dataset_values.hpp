@@ -151,7 +151,7 @@ inline void ExampleChecker::take_role(const JsonText& text) {
 inline void ExampleChecker::take_part_type(const JsonText& text) {
   part_type_at_ = text.at;
   for (std::size_t i = 0; i != detail::part_words.size(); ++i)
-    if (detail::part_words[i] == text.text) part_type_ = static_cast<detail::Part>(i);
+    if (detail::part_words[i] == text.text) part_type_ = static_cast<detail::MessagePart>(i);
   if (part_type_) return;
   findings_.add(FindingCode::unknown_part_type, text.at, [&] {
     const std::string hint = detail::did_you_mean(text.text, detail::part_words);
@@ -267,7 +267,8 @@ inline void ExampleChecker::finish_part(const Frame& frame) {
   const auto number = static_cast<std::size_t>(*part_type_);
   const std::string type{detail::part_words[number]};
   if (!message_.parts[number]) message_.parts[number] = part_type_at_;
-  if (*part_type_ != detail::Part::text && *part_type_ != detail::Part::refusal) message_.content_blank = false;
+  if (*part_type_ != detail::MessagePart::text && *part_type_ != detail::MessagePart::refusal)
+    message_.content_blank = false;
   const std::uint32_t own = std::uint32_t{2} << number;  // the first key is the type
   if ((frame.seen & own) == 0)
     findings_.add(FindingCode::missing_key, frame.at,
