@@ -46,6 +46,7 @@ ProviderConfig provider_config(const Config& config, const std::string& name) {
     return plain;
   }
   std::vector<std::string> names;
+  names.reserve(config.providers.size());
   for (const ProviderConfig& each : config.providers) names.push_back(each.name);
   const std::string near = nearest(name, names);
   std::string shown;

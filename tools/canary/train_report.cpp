@@ -25,6 +25,7 @@ constexpr std::size_t shown_max = 20;
 DatasetFormat format_argument(const std::string& text) {
   if (const auto format = parse_dataset_format(text)) return *format;
   std::vector<std::string_view> words;
+  words.reserve(dataset_formats.size());
   for (const DatasetFormat format : dataset_formats) words.push_back(to_string(format));
   const std::string near = nearest(text, words);
   std::string shown;

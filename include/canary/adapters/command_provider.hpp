@@ -140,6 +140,7 @@ using Placeholder = std::pair<std::string_view, std::string>;
 /// Output  false, and `text` the name, for one that nearly is a placeholder.
 [[nodiscard]] inline bool fill_in(std::string& text, const std::vector<Placeholder>& values) {
   std::vector<std::string_view> names;
+  names.reserve(values.size());
   for (const Placeholder& each : values) names.push_back(each.first);
   std::string filled;
   std::string_view rest = text;

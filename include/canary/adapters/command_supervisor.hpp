@@ -119,6 +119,7 @@ class ProcessStat {
   explicit ProcessStat(pid_t pid) noexcept {
     PlainLine path;
     path << "/proc/" << static_cast<std::uint64_t>(pid) << "/stat" << std::string_view{"\0", 1};
+    // NOLINTNEXTLINE(bugprone-suspicious-stringview-data-usage): it ends with the NUL that was put there
     const int fd = ::open(path.view().data(), O_RDONLY | O_CLOEXEC);
     if (fd < 0) return;
     const ssize_t got = ::read(fd, bytes_.data(), bytes_.size());
