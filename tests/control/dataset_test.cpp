@@ -183,7 +183,7 @@ TEST_CASE("dataset: pieces make no difference", "[control][dataset]") {
   const DatasetReport whole = check(file, options, &file);
   CHECK(whole.examples > 90);
   CHECK(count_of(whole, "line_too_long") == 2);
-  for (const std::size_t pieces : {1, 2, 3, 64, 1'000, 4'999, 5'000, 5'001}) {
+  for (const std::size_t pieces : std::initializer_list<std::size_t>{1, 2, 3, 64, 1'000, 4'999, 5'000, 5'001}) {
     const DatasetReport cut = check(file, options, &file, pieces);
     CHECK(cut.findings == whole.findings);
     CHECK(cut.counts == whole.counts);
