@@ -39,7 +39,7 @@ struct TunerOptions {
   /// Longest that the creation of a job may take to show at its provider.
   std::function<std::uint32_t(const Job& job)> settle_ms = [](const Job&) -> std::uint32_t { return 60'000; };
   Backoff look{.first_ms = 500, .longest_ms = 10'000};      ///< between two looks for a job that may have been made
-  Backoff poll{.first_ms = 500, .longest_ms = 60'000};    ///< while nothing changes
+  Backoff poll{.first_ms = 500, .longest_ms = 60'000};      ///< while nothing changes
   Backoff retry{.first_ms = 1'000, .longest_ms = 120'000};  ///< after what may be gone later
 };
 
