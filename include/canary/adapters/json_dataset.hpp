@@ -32,7 +32,7 @@ using DatasetProgress = std::function<void(std::uint64_t done, std::uint64_t tot
 /// Output  every fault with its place, and an estimate; files that cannot be read are findings too. The SHA-256 of a file is
 ///         of the very bytes that were checked.
 /// Errors  none but std::bad_alloc, and whatever `progress` throws.
-/// Cost    some 250 MB/s of one core (bench/bench_dataset.cpp); memory: a block, the longest line up to
+/// Cost    some 150 MB/s of one core, SHA-256 included (bench/bench_dataset.cpp); memory: a block, the longest line up to
 ///         options.line_bytes_max, and 20 to 25 bytes for each example.
 [[nodiscard]] inline DatasetReport check_dataset(const DatasetFiles& files, const DatasetOptions& options,
                                                  const DatasetProgress& progress = {}) {
