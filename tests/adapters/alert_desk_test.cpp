@@ -19,6 +19,8 @@
 #include "canary/adapters/log_alert.hpp"
 #include "canary/control/alert_desk.hpp"
 
+namespace alert_desk_test {
+
 using namespace canary;
 
 namespace {
@@ -341,3 +343,5 @@ TEST_CASE("log sink: a pipe that nobody reads holds up neither the sink nor its 
 TEST_CASE("process name: host and process", "[adapters][alert]") {
   CHECK(process_name().ends_with(':' + std::to_string(::getpid())));
 }
+
+}  // namespace alert_desk_test

@@ -20,6 +20,8 @@
 #include "canary/adapters/command_alert.hpp"
 #include "temporary_folder.hpp"
 
+namespace command_alert_test {
+
 using namespace canary;
 
 namespace {
@@ -178,3 +180,5 @@ TEST_CASE("command: where the host takes every child's status, that is said, and
   CHECK(sent.result == SendResult::refused);
   CHECK(sent.message.find("exit status was taken") != std::string::npos);
 }
+
+}  // namespace command_alert_test

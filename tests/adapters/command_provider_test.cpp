@@ -27,6 +27,8 @@
 #include "canary/adapters/command_provider.hpp"
 #include "temporary_folder.hpp"
 
+namespace command_provider_test {
+
 using namespace canary;
 
 namespace {
@@ -796,3 +798,5 @@ TEST_CASE("command provider: lines are understood as far as they can be", "[adap
   CHECK(detail::trainer_words(parse(R"({"event":"progress","step":3,"of":10,"loss":1.25})"), "") ==
         "step 3 of 10, loss 1.25");
 }
+
+}  // namespace command_provider_test

@@ -16,6 +16,8 @@
 #include "canary/control/splits.hpp"
 #include "temporary_folder.hpp"
 
+namespace config_watch_test {
+
 namespace {
 
 using canary::Config;
@@ -220,3 +222,5 @@ TEST_CASE("watch: takes any loader, so that it needs no TOML", "[adapters][watch
   const ConfigWatch watch{folder.path() / "config", load, reports.on_load(), reports.on_error()};
   CHECK(reports.next() == "loaded config");
 }
+
+}  // namespace config_watch_test

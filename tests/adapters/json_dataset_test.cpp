@@ -20,6 +20,8 @@
 #include "canary/adapters/json_dataset.hpp"
 #include "temporary_folder.hpp"
 
+namespace json_dataset_test {
+
 using namespace canary;
 using namespace canary::test;
 
@@ -329,3 +331,5 @@ TEST_CASE("check_dataset: a large file takes at most 32 bytes an example", "[ada
   CHECK((peak_memory_kb() - before) * 1'024 <= std::uint64_t{count} * 32 + (std::uint64_t{1} << 20));
 #endif
 }
+
+}  // namespace json_dataset_test

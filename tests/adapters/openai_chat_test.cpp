@@ -28,6 +28,8 @@
 #include "temporary_folder.hpp"
 #include "tls_server.hpp"
 
+namespace openai_chat_test {
+
 using namespace canary;
 using test::HttpReply;
 using test::HttpServer;
@@ -777,3 +779,5 @@ TEST_CASE("chat: with the store down the default answers, and it is recorded for
   CHECK(reply.decision.version_id() == "checks@default");
   CHECK(reply.recorded);
 }
+
+}  // namespace openai_chat_test

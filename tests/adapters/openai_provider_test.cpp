@@ -24,6 +24,8 @@
 #include "provider_place.hpp"
 #include "tls_server.hpp"
 
+namespace openai_provider_test {
+
 using namespace canary;
 using test::provider_error_of;
 using test::ProviderPlace;
@@ -869,3 +871,5 @@ TEST_CASE("openai: a file of any size is sent in constant memory, and its progre
            << bytes / 1'000'000 << " MB, peak grown by " << grown << " KiB, " << steps << " steps of progress");
   }
 }
+
+}  // namespace openai_provider_test

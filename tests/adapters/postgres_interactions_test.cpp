@@ -27,6 +27,8 @@
 #include "postgres_database.hpp"
 #include "tcp_proxy.hpp"
 
+namespace postgres_interactions_test {
+
 namespace {
 
 using canary::CountsKind;
@@ -561,3 +563,5 @@ TEST_CASE(
   CHECK(failures == 0);
   CHECK(ids_in(*Server{url}.kept).size() == servers * rounds);
 }
+
+}  // namespace postgres_interactions_test

@@ -15,6 +15,8 @@
 #include "postgres_database.hpp"
 #include "temporary_folder.hpp"
 
+namespace postgres_server_test {
+
 namespace {
 
 using canary::Commit;
@@ -178,3 +180,5 @@ TEST_CASE("postgres: a server that stops in the middle of commits loses none tha
   const std::uint32_t revision = PostgresStore{cluster.url()}.load("checks", {}).revision;
   CHECK((revision == done || (unknown && revision == done + 1)));
 }
+
+}  // namespace postgres_server_test

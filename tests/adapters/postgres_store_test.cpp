@@ -21,6 +21,8 @@
 #include "postgres_database.hpp"
 #include "tcp_proxy.hpp"
 
+namespace postgres_store_test {
+
 namespace {
 
 using canary::Commit;
@@ -595,3 +597,5 @@ TEST_CASE("postgres: many writers of many tasks through a pooler that hands out 
   CHECK(complete());
   for (const auto& [task, revision] : seen) CHECK(reader.history(task, {}).size() == changes);
 }
+
+}  // namespace postgres_store_test

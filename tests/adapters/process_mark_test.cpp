@@ -8,6 +8,8 @@
 
 #include "canary/adapters/process_mark.hpp"
 
+namespace process_mark_test {
+
 TEST_CASE("process mark: a process that lives is not gone, and is once it has ended", "[adapters][process]") {
   CHECK_FALSE(canary::process_is_gone(canary::process_mark()));
   std::array<int, 2> ends{};
@@ -42,3 +44,5 @@ TEST_CASE("process mark: of what is not known to be gone it is not said", "[adap
   const std::string mark = canary::process_mark();
   CHECK_FALSE(canary::process_is_gone(mark.substr(0, mark.find('/')) + "/4194304000/"));
 }
+
+}  // namespace process_mark_test

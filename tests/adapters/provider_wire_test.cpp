@@ -13,6 +13,8 @@
 #include "canary/adapters/provider_jobs.hpp"
 #include "canary/adapters/provider_wire.hpp"
 
+namespace provider_wire_test {
+
 using namespace canary;
 using namespace canary::detail;
 
@@ -135,3 +137,5 @@ TEST_CASE("provider wire: a list is known to be over at something old only if it
   CHECK(stops_at({50, 300, 40, 30}) == -1);
   CHECK(stops_at({0, 0, 0}) == -1);
 }
+
+}  // namespace provider_wire_test

@@ -14,6 +14,8 @@
 #include "temporary_folder.hpp"
 #include "tuning_server.hpp"
 
+namespace services_test {
+
 namespace {
 
 struct Run {
@@ -149,3 +151,5 @@ TEST_CASE("services: a server that is away is told as a failure of each, and not
   CHECK(result.starting("checklist_enrichment").size() == 4);
   CHECK(result.all.find("failed: ") != std::string::npos);
 }
+
+}  // namespace services_test

@@ -33,6 +33,8 @@
 #include "canary/control/memory_store.hpp"
 #include "temporary_folder.hpp"
 
+namespace spool_test {
+
 using namespace canary;
 namespace fs = std::filesystem;
 
@@ -858,3 +860,5 @@ TEST_CASE("spool: those that start at the same moment do not take each other's a
   CHECK(failed == 0);
   CHECK(entries_in(folder.path()) == 0);
 }
+
+}  // namespace spool_test

@@ -13,6 +13,8 @@
 
 #include "sqlite_place.hpp"
 
+namespace sqlite_faults_test {
+
 namespace {
 
 using namespace store_test;
@@ -300,3 +302,5 @@ TEST_CASE("sqlite: a full disk is told, loses nothing, and is got over", "[adapt
           return store->tasks().empty() ? fine : 5;
         }) == fine);
 }
+
+}  // namespace sqlite_faults_test

@@ -14,6 +14,8 @@
 
 #include "sqlite_place.hpp"
 
+namespace sqlite_interactions_test {
+
 namespace {
 
 using namespace store_test;
@@ -253,3 +255,5 @@ TEST_CASE("sqlite interactions: of a read-only file they can be read", "[adapter
         }) == 50);
   REQUIRE(::chmod(file.folder.path().c_str(), 0777) == 0);
 }
+
+}  // namespace sqlite_interactions_test

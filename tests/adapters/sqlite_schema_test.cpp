@@ -8,6 +8,8 @@
 
 #include "sqlite_place.hpp"
 
+namespace sqlite_schema_test {
+
 namespace {
 
 using namespace store_test;
@@ -213,3 +215,5 @@ TEST_CASE("sqlite schema: what an older program writes in a newer file stands be
   CHECK(store->history("older", {}).at(0).epoch.empty());
   CHECK(load_all(*store, "older").rollouts.empty());
 }
+
+}  // namespace sqlite_schema_test

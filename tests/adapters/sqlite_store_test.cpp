@@ -13,6 +13,8 @@
 
 #include "sqlite_place.hpp"
 
+namespace sqlite_store_test {
+
 namespace {
 
 using namespace store_test;
@@ -373,3 +375,5 @@ TEST_CASE("sqlite: what a killed process had committed is there", "[adapters][sq
   CHECK(store->history("checks", {}).size() == 4);
   change(*store, "checks", {version_of(4, 1)});
 }
+
+}  // namespace sqlite_store_test

@@ -11,6 +11,8 @@
 #include "canary/adapters/state_file.hpp"
 #include "temporary_folder.hpp"
 
+namespace state_file_test {
+
 namespace {
 
 using canary::load_state;
@@ -149,3 +151,5 @@ TEST_CASE("state file: what is of no known form is told", "[adapters][state]") {
   CHECK(load_state(file, url));
   CHECK_THROWS_AS(load_state(file, "sqlite:another.db"), StateFileError);
 }
+
+}  // namespace state_file_test

@@ -12,6 +12,8 @@
 #include "canary/adapters/together_provider.hpp"
 #include "provider_place.hpp"
 
+namespace together_provider_test {
+
 using namespace canary;
 using test::provider_error_of;
 using test::ProviderPlace;
@@ -183,3 +185,5 @@ TEST_CASE("together: events get ids of ours that stay, and checkpoints their nam
   CHECK(provider.checkpoints(id)[0].model == id + ":100");
   CHECK(provider.shutdown_date("base-model").empty());
 }
+
+}  // namespace together_provider_test

@@ -12,6 +12,8 @@
 #include "canary/adapters/toml_config.hpp"
 #include "temporary_folder.hpp"
 
+namespace toml_bad_input_test {
+
 namespace {
 
 using canary::ConfigError;
@@ -463,3 +465,5 @@ TEST_CASE("toml faults: alerts go to URLs and programs that can be, and secrets 
   check_one(degradation + "sucess_margin = 0\n",
             "f.toml:3:1: error: unknown key \"sucess_margin\" in alerts.degradation; did you mean \"success_margin\"?");
 }
+
+}  // namespace toml_bad_input_test

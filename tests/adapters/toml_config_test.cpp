@@ -8,6 +8,8 @@
 #include "canary/adapters/toml_config.hpp"
 #include "temporary_folder.hpp"
 
+namespace toml_config_test {
+
 using canary::Config;
 using canary::ConfigError;
 using canary::parse_config;
@@ -212,3 +214,5 @@ TEST_CASE("toml: a hundred thousand tasks are read in seconds", "[adapters][toml
   for (int i = 0; i != 100'000; ++i) text += "[task.t" + std::to_string(i) + "]\ndefault_model = 'm'\n";
   CHECK(parse_config(text, "f").tasks.size() == 100'000);
 }
+
+}  // namespace toml_config_test

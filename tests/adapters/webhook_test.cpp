@@ -14,6 +14,8 @@
 #include "canary/control/alert_desk.hpp"
 #include "http_server.hpp"
 
+namespace webhook_test {
+
 using namespace canary;
 using test::HttpReply;
 using test::HttpServer;
@@ -198,3 +200,5 @@ TEST_CASE("webhook: a desk that ends does not wait for a receiver that hangs", "
   }
   CHECK(server.seen().size() == 1);  // it ended, long before the time-out
 }
+
+}  // namespace webhook_test

@@ -11,6 +11,8 @@
 #include "canary/control/hmac.hpp"
 #include "program.hpp"
 
+namespace alert_test {
+
 using namespace canary::test;
 
 namespace {
@@ -140,3 +142,5 @@ TEST_CASE("doctor: alerts are looked at and not sent", "[cli][alert]") {
   CHECK(has(bad.out, "BAD  alerts.webhook"));
   CHECK(has(bad.out, "CANARY_WEBHOOK_SECRET is not set"));
 }
+
+}  // namespace alert_test

@@ -8,6 +8,8 @@
 
 #include "program.hpp"
 
+namespace bad_input_test {
+
 using namespace canary::test;
 
 namespace {
@@ -182,3 +184,5 @@ TEST_CASE("bad input: an empty --config is a mistake, an empty CANARY_CONFIG is 
   CHECK(place.run({"--config", "", "route", "checks", "u"}).exit == 2);
   CHECK(place.run({"route", "checks", "u"}, {}, {{"CANARY_CONFIG", ""}}).exit == 0);
 }
+
+}  // namespace bad_input_test

@@ -6,6 +6,8 @@
 #include "canary/core/types.hpp"
 #include "program.hpp"
 
+namespace command_line_test {
+
 using namespace canary::test;
 
 TEST_CASE("command line: version is the library's, as text and as JSON", "[cli]") {
@@ -216,3 +218,5 @@ TEST_CASE("JSON: --json=true is --json, also when the rest makes no sense", "[cl
   CHECK(answer.exit == 2);
   CHECK(text_of(boost::json::parse(answer.out).at("error").at("code")) == "usage");
 }
+
+}  // namespace command_line_test

@@ -4,6 +4,8 @@
 
 #include "program.hpp"
 
+namespace completion_test {
+
 using namespace canary::test;
 
 namespace {
@@ -76,3 +78,5 @@ TEST_CASE("completion: fish takes its script", "[cli][completion]") {
   if (place.shell("command -v fish").exit != 0) SKIP("no fish here");
   CHECK(place.shell("\"$CANARY\" completion fish > script && fish -n script").exit == 0);
 }
+
+}  // namespace completion_test

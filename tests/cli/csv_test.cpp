@@ -7,6 +7,8 @@
 
 #include "csv_reader.hpp"
 
+namespace csv_test {
+
 namespace {
 
 using canary::cli::CsvReader;
@@ -135,3 +137,5 @@ TEST_CASE("csv: what is written by the rules is read back, whatever the fields h
     if (read(text, 1 + random() % 7) != wanted) FAIL(text);
   }
 }
+
+}  // namespace csv_test

@@ -9,6 +9,8 @@
 #include "canary/core/partition.hpp"
 #include "program.hpp"
 
+namespace day_in_the_life_test {
+
 using namespace canary::test;
 
 namespace {
@@ -123,3 +125,5 @@ TEST_CASE("a day in the life: a canary grows, is promoted and rolled back, and n
   CHECK(back.ids == now.ids);
   CHECK(partition_at(place, revision + 3) == partition);
 }
+
+}  // namespace day_in_the_life_test

@@ -9,6 +9,8 @@
 
 #include "program.hpp"
 
+namespace doctor_test {
+
 using namespace canary::test;
 
 namespace {
@@ -152,3 +154,5 @@ TEST_CASE("doctor: shares that do not fit the partition are told", "[cli][doctor
   CHECK_FALSE(found.ok("task.checks.shares"));
   CHECK(found.ok("task.risks.shares"));
 }
+
+}  // namespace doctor_test

@@ -15,6 +15,8 @@
 #include "canary/control/training_export.hpp"
 #include "interactions_place.hpp"
 
+namespace export_test {
+
 using namespace canary::test;
 namespace fs = std::filesystem;
 
@@ -319,3 +321,5 @@ TEST_CASE("export: interrupted it leaves nothing", "[cli][export]") {
     return;
   }
 }
+
+}  // namespace export_test

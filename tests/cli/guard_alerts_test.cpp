@@ -14,6 +14,8 @@
 #include "guarded_place.hpp"
 #include "program.hpp"
 
+namespace guard_alerts_test {
+
 using namespace canary::test;
 
 namespace {
@@ -246,3 +248,5 @@ TEST_CASE("guard run alerts: a store that stays away is told while it is away", 
   CHECK(place.shell("test -e canary.state.alerted").exit == 0);  // so that the next guard tells the end
   CHECK(lines[1] == "exit 0");
 }
+
+}  // namespace guard_alerts_test

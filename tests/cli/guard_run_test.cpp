@@ -7,6 +7,8 @@
 #include "guarded_place.hpp"
 #include "program.hpp"
 
+namespace guard_run_test {
+
 using namespace canary::test;
 
 namespace {
@@ -157,3 +159,5 @@ TEST_CASE("guard run bad input: what makes no sense is refused before anything i
   CHECK(has(place.refused(5, {"guard", "run", "--once", "--actor", "a\nb"}), "control character"));
   CHECK(place.shares().at("checks@1") == 100'000);
 }
+
+}  // namespace guard_run_test

@@ -8,6 +8,8 @@
 #include "guarded_place.hpp"
 #include "program.hpp"
 
+namespace guard_test {
+
 using namespace canary::test;
 
 namespace {
@@ -381,3 +383,5 @@ TEST_CASE("guard: bash completes the verbs, tasks, files and options", "[cli][gu
   CHECK(offered("guard replay --basel") == "--baseline ");
   CHECK(offered("guard plan --dr") == "--drop ");
 }
+
+}  // namespace guard_test

@@ -6,6 +6,8 @@
 
 #include "program.hpp"
 
+namespace history_test {
+
 using namespace canary::test;
 
 namespace {
@@ -106,3 +108,5 @@ TEST_CASE("history: the actor is --actor, else CANARY_ACTOR, else who is logged 
   const std::string from_system = lines_of(place.shell("id -un").out).at(0);
   CHECK(actor({}, {}) == from_system);
 }
+
+}  // namespace history_test

@@ -6,6 +6,8 @@
 
 #include "program.hpp"
 
+namespace init_test {
+
 using namespace canary::test;
 
 namespace {
@@ -117,3 +119,5 @@ TEST_CASE("init: a place that cannot be written to is exit 1", "[cli][init]") {
   CHECK(exit == 1);
   CHECK(text_of(error.at("code")) == "failed");
 }
+
+}  // namespace init_test

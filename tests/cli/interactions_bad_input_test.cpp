@@ -16,6 +16,8 @@
 #include "canary/adapters/sqlite_store.hpp"
 #include "interactions_place.hpp"
 
+namespace interactions_bad_input_test {
+
 using namespace canary::test;
 
 namespace {
@@ -245,3 +247,5 @@ TEST_CASE("interactions bad input: a database that cannot be written is read, an
     CHECK(has(refused.err, "error: "));
   }
 }
+
+}  // namespace interactions_bad_input_test

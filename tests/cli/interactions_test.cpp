@@ -10,6 +10,8 @@
 #include "canary/core/hash.hpp"
 #include "interactions_place.hpp"
 
+namespace interactions_test {
+
 using namespace canary::test;
 
 namespace {
@@ -300,3 +302,5 @@ TEST_CASE("interactions feedback: the evidence of a comparison gets the score, b
   CHECK(std::count(both.begin(), both.end(), '1') == 2);  // the format, and the unit's score
   CHECK(std::count(both.begin(), both.end(), '2') == 1);  // two by request
 }
+
+}  // namespace interactions_test

@@ -11,6 +11,8 @@
 
 #include "program.hpp"
 
+namespace model_test {
+
 using namespace canary::test;
 
 namespace {
@@ -250,3 +252,5 @@ TEST_CASE("data/visa.toml: the reference deployment works as it stands", "[cli][
     CHECK(has(place.run({"--json", "route", task, "u"}, {}, {{variable, "spare"}}).out, "\"model\":\"spare\""));
   }
 }
+
+}  // namespace model_test

@@ -11,6 +11,8 @@
 
 #include "program.hpp"
 
+namespace registry_bad_input_test {
+
 using namespace canary::test;
 
 namespace {
@@ -247,3 +249,5 @@ TEST_CASE("registry bad input: a wrong password is exit 7, and is never shown", 
   CHECK(answer.exit == 7);
   CHECK(answer.err.find("Q7f") == std::string::npos);
 }
+
+}  // namespace registry_bad_input_test

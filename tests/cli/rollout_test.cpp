@@ -8,6 +8,8 @@
 #include "guarded_place.hpp"
 #include "program.hpp"
 
+namespace rollout_test {
+
 using namespace canary::test;
 
 namespace {
@@ -172,3 +174,5 @@ TEST_CASE("rollout bad input: on memory: there are no rollouts", "[cli][rollout]
                                                     {"guard", "run", "--once"}})
     CHECK(has(place.refused(5, arguments), "registry commands need a database"));
 }
+
+}  // namespace rollout_test

@@ -7,6 +7,8 @@
 #include "canary/core/router.hpp"
 #include "program.hpp"
 
+namespace route_test {
+
 using namespace canary::test;
 
 namespace {
@@ -188,3 +190,5 @@ TEST_CASE("route: a million keys a second, in memory that does not grow with the
   CHECK(std::stod(answer.err.substr(at + 7)) < 3.0);
 #endif
 }
+
+}  // namespace route_test

@@ -5,6 +5,8 @@
 
 #include "program.hpp"
 
+namespace simulate_test {
+
 using namespace canary::test;
 
 namespace {
@@ -125,3 +127,5 @@ TEST_CASE("simulate: text is a table with shares and readable numbers", "[cli][s
   CHECK(answer.out.find("2,000 keys") != std::string::npos);
   CHECK(answer.out.find("429,496,730 points of the ring move, the least possible is 429,496,730") != std::string::npos);
 }
+
+}  // namespace simulate_test

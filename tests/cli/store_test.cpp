@@ -11,6 +11,8 @@
 #include "canary/adapters/sqlite_store.hpp"
 #include "program.hpp"
 
+namespace store_test {
+
 using namespace canary::test;
 namespace fs = std::filesystem;
 
@@ -429,3 +431,5 @@ TEST_CASE("doctor: a state file that is damaged is no good", "[cli][doctor]") {
   CHECK(answer.exit == 1);
   CHECK(answer.out.find("holds no whole state") != std::string::npos);
 }
+
+}  // namespace store_test

@@ -6,6 +6,8 @@
 
 #include "program.hpp"
 
+namespace trace_test {
+
 using namespace canary::test;
 
 namespace {
@@ -38,3 +40,5 @@ TEST_CASE("trace: all requests of a real trace get their shares within the 99.99
   // 15 % go to v1 and 4.5 % leave v2: the default gives 10.5 %, so 15 % of the ring moves.
   CHECK(std::abs(result.at("moved_keys").to_number<double>() - keys * 0.15) <= bound(keys, 0.15));
 }
+
+}  // namespace trace_test

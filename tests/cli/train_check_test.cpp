@@ -11,6 +11,8 @@
 
 #include "interactions_place.hpp"
 
+namespace train_check_test {
+
 using namespace canary::test;
 namespace fs = std::filesystem;
 
@@ -307,3 +309,5 @@ TEST_CASE("train check: a large file is checked in little memory", "[cli][train]
   CHECK(number_of(report.at("examples")) == 400'000);
   CHECK(codes_of(report) == Codes{"line_too_long"});
 }
+
+}  // namespace train_check_test

@@ -9,6 +9,8 @@
 
 #include "program.hpp"
 
+namespace train_jobs_test {
+
 namespace {
 
 namespace json = boost::json;
@@ -240,3 +242,5 @@ TEST_CASE("train: a job whose provider cannot work yet stays open, and goes on l
     CHECK(text_of(place.job({"train", "watch", id}), "status") == "FAILED");
   }
 }
+
+}  // namespace train_jobs_test

@@ -17,6 +17,8 @@
 #include "../adapters/tuning_server.hpp"
 #include "program.hpp"
 
+namespace tuning_loop_test {
+
 namespace {
 
 namespace json = boost::json;
@@ -312,3 +314,5 @@ TEST_CASE("tuning loop: a provider that nobody can reach ends the start, and the
   REQUIRE(place.stored_jobs().size() == 1);
   CHECK(text_of(place.stored_jobs().at(0).as_object(), "phase") == "stored");
 }
+
+}  // namespace tuning_loop_test

@@ -6,6 +6,8 @@
 #include "canary/core/router.hpp"
 #include "program.hpp"
 
+namespace why_test {
+
 using namespace canary::test;
 
 TEST_CASE("why: hash, point, run, version and who set it are those of the library", "[cli][why]") {
@@ -66,3 +68,5 @@ TEST_CASE("why: text says the same for people", "[cli][why]") {
   for (const char* word : {"seed", "point", "run", "version", "model", "reason", "revision", "set by", "user-1"})
     CHECK(answer.out.find(word) != std::string::npos);
 }
+
+}  // namespace why_test

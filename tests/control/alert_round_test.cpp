@@ -18,6 +18,8 @@
 #include "canary/control/time_text.hpp"
 #include "guard_world.hpp"
 
+namespace alert_round_test {
+
 using namespace canary;
 using namespace canary::test;
 
@@ -482,3 +484,5 @@ TEST_CASE("alert round: a clock that is set back holds up no look", "[control][a
   world.put_drops("t", 1);
   CHECK(world.tell(second) == Words{"drops t"});
 }
+
+}  // namespace alert_round_test

@@ -10,6 +10,8 @@
 #include "canary/control/alert_queue.hpp"
 #include "canary/control/webhook_url.hpp"
 
+namespace alert_test {
+
 using namespace canary;
 
 namespace {
@@ -248,3 +250,5 @@ TEST_CASE("webhook URL: https anywhere, http to this machine alone, and no secre
   CHECK(shown_url("http://[::1]:99/secret") == "http://[::1]:99");
   CHECK(shown_url("https://h?secret") == "https://h");
 }
+
+}  // namespace alert_test

@@ -8,6 +8,8 @@
 
 #include "canary/control/alert_watch.hpp"
 
+namespace alert_watch_test {
+
 using namespace canary;
 
 namespace {
@@ -275,3 +277,5 @@ TEST_CASE("dates: what a text means, to the second, and nothing for what is none
   for (TimeUs us = -3'000 * day; us < 40'000 * day; us += 37 * day + 12'345 * second)
     CHECK(date_us(time_text(us)) == us);
 }
+
+}  // namespace alert_watch_test

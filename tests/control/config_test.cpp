@@ -5,6 +5,8 @@
 
 #include "canary/control/config.hpp"
 
+namespace config_test {
+
 TEST_CASE("config: a configuration without a file has the defaults of the documentation", "[control][config]") {
   const canary::Config config;
   CHECK(config.store.url == "sqlite:canary.db");
@@ -44,3 +46,5 @@ TEST_CASE("config: an error shows every fault on a line of its own", "[control][
   CHECK(std::string{error.what()} == "a.toml:3:7: error: wrong; do right\na.toml: error: unreadable");
   CHECK(error.faults().size() == 2);
 }
+
+}  // namespace config_test

@@ -17,6 +17,8 @@
 #include "canary/control/merge_counts.hpp"
 #include "canary/control/window.hpp"
 
+namespace counts_test {
+
 using namespace canary;
 
 namespace {
@@ -324,3 +326,5 @@ TEST_CASE("epoch: figures are frozen from what the baseline did, and stay neutra
   CHECK(std::abs(frozen.latency_us.front() - 500'000.0) <= 500'000 / 64.0);
   CHECK(std::abs(frozen.latency_us.back() - 990'000 * 1.25) <= 990'000 * 1.25 / 64);
 }
+
+}  // namespace counts_test

@@ -13,6 +13,8 @@
 #include "dataset_table.hpp"
 #include "json_walk.hpp"
 
+namespace dataset_test {
+
 using namespace canary;
 using namespace canary::test;
 
@@ -640,3 +642,5 @@ TEST_CASE("dataset: many tools and many calls stay bounded, and make no wrong fi
                      "]}," + answers + R"({"role": "assistant", "content": "done"}], "tools": [)" + tools + "]}");
   CHECK(codes_of(report) == Codes{"over_long", "too_many_tools"});
 }
+
+}  // namespace dataset_test

@@ -10,6 +10,8 @@
 #include "canary/control/degradation.hpp"
 #include "canary/control/memory_store.hpp"
 
+namespace degradation_test {
+
 using namespace canary;
 
 namespace {
@@ -250,3 +252,5 @@ TEST_CASE("version past: windows of all servers are added up, those that are not
   CHECK(drops_of(*from, "t", now) == 14);
   CHECK(drops_of(*from, "unknown", now) == 0);
 }
+
+}  // namespace degradation_test

@@ -18,6 +18,8 @@
 #include "canary/control/memory_store.hpp"
 #include "canary/control/plan_epoch.hpp"
 
+namespace drainer_test {
+
 using namespace canary;
 
 namespace {
@@ -775,3 +777,5 @@ TEST_CASE("drainer: nothing to write is no transaction", "[control][drainer]") {
   for (int i = 0; i != 5; ++i) world.drain_all();
   CHECK(world.store.begun == begun);
 }
+
+}  // namespace drainer_test

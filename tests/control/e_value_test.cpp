@@ -13,6 +13,8 @@
 #include "canary/control/game.hpp"
 #include "canary/control/sample_ratio.hpp"
 
+namespace e_value_test {
+
 using namespace canary;
 
 namespace {
@@ -254,3 +256,5 @@ TEST_CASE("sample ratio: its two arms are alike", "[control][guard]") {
     for (const std::uint64_t c : {n / 7, n / 2, n})
       CHECK(near(log_sample_ratio(0.25, c, n - c), log_sample_ratio(0.75, n - c, c), 1e-11));
 }
+
+}  // namespace e_value_test

@@ -10,6 +10,8 @@
 #include "canary/control/registry.hpp"
 #include "guard_world.hpp"
 
+namespace guard_look_test {
+
 using namespace canary;
 using namespace canary::test;
 
@@ -215,3 +217,5 @@ TEST_CASE("guard look: candidates that one rollback brought back together are he
   }
   for (const GuardLook& each : world.look()) CHECK(each.verdict.reason.find("together") == std::string::npos);
 }
+
+}  // namespace guard_look_test

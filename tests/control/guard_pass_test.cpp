@@ -16,6 +16,8 @@
 #include "canary/control/verdict_json.hpp"
 #include "guard_world.hpp"
 
+namespace guard_pass_test {
+
 using namespace canary;
 using namespace canary::test;
 
@@ -447,3 +449,5 @@ TEST_CASE("guard news: a candidate is told of at first, and when its verdict is 
   CHECK(news.of(cut_short).empty());
   CHECK(news.of(pass).empty());
 }
+
+}  // namespace guard_pass_test

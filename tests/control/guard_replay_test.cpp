@@ -8,6 +8,8 @@
 #include "canary/control/guard_plan.hpp"
 #include "canary/control/guard_replay.hpp"
 
+namespace guard_replay_test {
+
 using namespace canary;
 
 namespace {
@@ -148,3 +150,5 @@ TEST_CASE("plan: says so where a verdict never comes", "[control][guard]") {
   CHECK_FALSE(requests_needed({.drop = 0.1, .percent = 100}));
   CHECK_FALSE(requests_needed({.drop = 0.1, .alpha = 0}));
 }
+
+}  // namespace guard_replay_test

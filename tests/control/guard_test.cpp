@@ -11,6 +11,8 @@
 #include "canary/control/bytes.hpp"
 #include "canary/control/guard.hpp"
 
+namespace guard_test {
+
 using namespace canary;
 
 namespace {
@@ -548,3 +550,5 @@ TEST_CASE("guard: the step tells the margin, and the share the step", "[control]
   CHECK(step_of(config, 60'000) == 1);
   CHECK(step_of(config, total_ppm) == 5);
 }
+
+}  // namespace guard_test

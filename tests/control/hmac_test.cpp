@@ -6,6 +6,8 @@
 #include "canary/control/hmac.hpp"
 #include "canary/control/sha256.hpp"
 
+namespace hmac_test {
+
 using canary::hex_text;
 using canary::hmac_sha256;
 using canary::Sha256;
@@ -59,3 +61,5 @@ TEST_CASE("hmac: the test cases of RFC 4231", "[control][hmac]") {
              "hashed before being used by the HMAC algorithm.") ==
         "9b09ffa71b942fcb27635fbcd5b0e944bfdc63644f0713938a7f51535c3a35e2");
 }
+
+}  // namespace hmac_test

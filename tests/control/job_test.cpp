@@ -16,6 +16,8 @@
 #include "canary/control/job_text.hpp"
 #include "canary/control/utf8.hpp"
 
+namespace job_test {
+
 namespace {
 
 using namespace job_test;
@@ -266,3 +268,5 @@ TEST_CASE("job row: a restore lets go of every job, and refuses one that does no
   contents.jobs[1].task = "risks";
   CHECK(refusal([&] { (void)restored_jobs(contents); }) == StoreErrc::invalid);
 }
+
+}  // namespace job_test

@@ -7,6 +7,8 @@
 #include "canary/control/lifecycle.hpp"
 #include "canary/control/time_text.hpp"
 
+namespace lifecycle_test {
+
 using namespace canary;
 
 namespace {
@@ -59,3 +61,5 @@ TEST_CASE("time: dates that are none are told from those that are", "[control][t
     CHECK_FALSE(is_date(text));
   }
 }
+
+}  // namespace lifecycle_test

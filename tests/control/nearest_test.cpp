@@ -6,6 +6,8 @@
 
 #include "canary/control/nearest.hpp"
 
+namespace nearest_test {
+
 using canary::edit_distance;
 using canary::nearest;
 
@@ -36,3 +38,5 @@ TEST_CASE("nearest: a word of 10 MB costs nothing", "[control][nearest]") {
   const std::array<std::string, 2> candidates{huge + 'y', "salt"};
   CHECK(nearest(huge, candidates).empty());
 }
+
+}  // namespace nearest_test

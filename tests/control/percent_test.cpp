@@ -5,6 +5,8 @@
 
 #include "canary/control/percent.hpp"
 
+namespace percent_test {
+
 using canary::parse_percent;
 using canary::percent_text;
 using canary::ppm_of_percent;
@@ -55,3 +57,5 @@ TEST_CASE("percent: text is the shortest that says it", "[control][percent]") {
   CHECK(percent_text(105'000) == "10.5");
   CHECK(percent_text(1'000'000) == "100");
 }
+
+}  // namespace percent_test

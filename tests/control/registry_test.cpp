@@ -13,6 +13,8 @@
 #include "canary/control/memory_store.hpp"
 #include "canary/control/registry.hpp"
 
+namespace registry_test {
+
 using namespace canary;
 using canary::test::Random;
 using canary::test::soak_factor;
@@ -524,3 +526,5 @@ TEST_CASE("registry: version ids are written one way", "[control][registry]") {
     CHECK(number(id) == 0);
   }
 }
+
+}  // namespace registry_test

@@ -14,6 +14,8 @@
 #include "canary/control/registry.hpp"
 #include "canary/control/rollout.hpp"
 
+namespace rollout_test {
+
 using namespace canary;
 using canary::test::Random;
 using canary::test::soak_factor;
@@ -503,3 +505,5 @@ TEST_CASE("rollout: whatever is done in whatever order, shares, moves and states
     CHECK(done > 100);
   }
 }
+
+}  // namespace rollout_test

@@ -8,6 +8,8 @@
 #include "canary/control/sha256.hpp"
 #include "canary/core/mix.hpp"
 
+namespace sha256_test {
+
 using namespace canary;
 
 TEST_CASE("sha256: the processor's own instructions give what the formula gives", "[control][sha256]") {
@@ -41,3 +43,5 @@ TEST_CASE("sha256: pieces across blocks make no difference", "[control][sha256]"
     CHECK(hash.finish() == expected);
   }
 }
+
+}  // namespace sha256_test

@@ -6,6 +6,8 @@
 
 #include "canary/control/splits.hpp"
 
+namespace splits_test {
+
 namespace {
 
 using canary::ApplyResult;
@@ -175,3 +177,5 @@ TEST_CASE("splits: a share that the router refuses is told for its task, the oth
   CHECK(result.changes[1].error == Errc::ok);
   CHECK(result.changes[2].error == Errc::invalid_name);
 }
+
+}  // namespace splits_test

@@ -10,6 +10,8 @@
 
 #include "canary/control/sse.hpp"
 
+namespace sse_test {
+
 using namespace canary;
 
 namespace {
@@ -114,3 +116,5 @@ TEST_CASE("sse: who takes the events may stop", "[control][sse]") {
   CHECK(taken == 2);
   CHECK_FALSE(reader.overflown());
 }
+
+}  // namespace sse_test

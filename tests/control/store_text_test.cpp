@@ -7,6 +7,8 @@
 
 #include "canary/control/store_text.hpp"
 
+namespace store_text_test {
+
 namespace {
 
 using canary::Partition;
@@ -118,3 +120,5 @@ TEST_CASE("store text: what is no list of status changes is refused", "[control]
     CHECK_FALSE(canary::parse_status_changes(text));
   }
 }
+
+}  // namespace store_text_test

@@ -13,6 +13,8 @@
 #include "canary/control/trip.hpp"
 #include "canary/control/trip_watch.hpp"
 
+namespace trip_test {
+
 using namespace canary;
 
 namespace {
@@ -381,3 +383,5 @@ TEST_CASE("trip: only the points of what is stopped move, and all of them to the
   CHECK(moved({2, 3}, 4) == points(2) + points(3));  // a base without a share
   CHECK(moved({9}, 1) == 0);
 }
+
+}  // namespace trip_test

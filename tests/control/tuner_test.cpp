@@ -9,6 +9,8 @@
 
 #include "tuner_world.hpp"
 
+namespace tuner_test {
+
 namespace {
 
 using namespace canary;
@@ -454,3 +456,5 @@ TEST_CASE("tuner: a store that is away for a while loses nothing", "[control][tu
     check_one_of_each(world);
   }
 }
+
+}  // namespace tuner_test

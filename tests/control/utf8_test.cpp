@@ -5,6 +5,8 @@
 
 #include "canary/control/utf8.hpp"
 
+namespace utf8_test {
+
 using canary::first_invalid_utf8;
 using canary::utf8_length;
 using canary::utf8_sequence;
@@ -46,3 +48,5 @@ TEST_CASE("utf8: columns count characters", "[control][utf8]") {
   CHECK(utf8_length("\xC3\xBC"
                     "b\xE2\x82\xAC") == 3);
 }
+
+}  // namespace utf8_test

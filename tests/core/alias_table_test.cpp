@@ -6,6 +6,8 @@
 
 #include "history.hpp"
 
+namespace alias_table_test {
+
 namespace {
 
 using namespace canary;
@@ -85,3 +87,5 @@ TEST_CASE("alias table: cuts on the borders of columns need no finer table", "[c
 }
 
 }  // namespace
+
+}  // namespace alias_table_test

@@ -8,6 +8,8 @@
 #include "canary/core/recorder.hpp"
 #include "history.hpp"
 
+namespace entry_test {
+
 namespace {
 
 using namespace canary;
@@ -201,3 +203,5 @@ TEST_CASE("interaction id: time, node and count come out as they went in, in 63 
 }
 
 }  // namespace
+
+}  // namespace entry_test

@@ -7,6 +7,8 @@
 #include <string>
 #include <vector>
 
+namespace hash_test {
+
 namespace {
 
 using canary::point_of;
@@ -83,3 +85,5 @@ TEST_CASE("hash: two tasks assign a million keys independently (|z| < 4)", "[cor
 }
 
 }  // namespace
+
+}  // namespace hash_test

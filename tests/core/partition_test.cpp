@@ -10,6 +10,8 @@
 #include "canary/core/alias_table.hpp"
 #include "history.hpp"
 
+namespace partition_test {
+
 namespace {
 
 using namespace canary;
@@ -211,3 +213,5 @@ TEST_CASE("partition: what does not cover the ring, or lies about its shares, is
 }
 
 }  // namespace
+
+}  // namespace partition_test

@@ -9,6 +9,8 @@
 #include "canary/core/router.hpp"
 #include "history.hpp"
 
+namespace publish_fork_test {
+
 namespace {
 
 using namespace canary;
@@ -80,3 +82,5 @@ TEST_CASE("fork: a child of a process that is publishing routes and changes on i
 }
 
 }  // namespace
+
+}  // namespace publish_fork_test

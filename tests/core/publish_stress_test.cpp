@@ -15,6 +15,8 @@
 #include "canary/core/publish.hpp"
 #include "history.hpp"
 
+namespace publish_stress_test {
+
 namespace {
 
 using canary::test::Random;
@@ -247,3 +249,5 @@ TEST_CASE("publication: one that goes leaves the pins of another's readers alone
 }
 
 }  // namespace
+
+}  // namespace publish_stress_test

@@ -5,6 +5,8 @@
 #include <thread>
 #include <vector>
 
+namespace publish_test {
+
 namespace {
 
 int alive = 0;
@@ -101,3 +103,5 @@ TEST_CASE("publication: one after another at one address, each is read for what 
 }
 
 }  // namespace
+
+}  // namespace publish_test

@@ -9,6 +9,8 @@
 
 #include "canary/core/router.hpp"
 
+namespace publish_threads_test {
+
 namespace {
 
 using namespace canary;
@@ -157,3 +159,5 @@ TEST_CASE("threads: readers, writers, new tasks and keyless requests at once", "
 }
 
 }  // namespace
+
+}  // namespace publish_threads_test

@@ -15,6 +15,8 @@
 #include "history.hpp"
 #include "recorder_support.hpp"
 
+namespace recorder_fork_test {
+
 namespace {
 
 using namespace canary;
@@ -178,3 +180,5 @@ TEST_CASE("fork: children of a process whose threads record and end work, and it
 }
 
 }  // namespace
+
+}  // namespace recorder_fork_test

@@ -10,6 +10,8 @@
 
 #include "recorder_support.hpp"
 
+namespace recorder_ids_test {
+
 namespace {
 
 using namespace canary;
@@ -207,3 +209,5 @@ TEST_CASE("ids: many threads with little to do do not run ahead of the time, not
 }
 
 }  // namespace
+
+}  // namespace recorder_ids_test

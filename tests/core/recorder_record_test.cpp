@@ -14,6 +14,8 @@
 template class canary::BasicRecorder<canary::StdAtomics>;
 template struct canary::detail::Lane<canary::StdAtomics>;
 
+namespace recorder_record_test {
+
 namespace {
 
 using namespace canary;
@@ -405,3 +407,5 @@ TEST_CASE("recorder: a time before 1970 or beyond reason is the nearest that an 
 }
 
 }  // namespace
+
+}  // namespace recorder_record_test

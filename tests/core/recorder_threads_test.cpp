@@ -14,6 +14,8 @@
 #include "history.hpp"
 #include "recorder_support.hpp"
 
+namespace recorder_threads_test {
+
 namespace {
 
 using namespace canary;
@@ -266,3 +268,5 @@ TEST_CASE("lanes: recorders end while threads that used them end, and every lane
 }
 
 }  // namespace
+
+}  // namespace recorder_threads_test

@@ -8,6 +8,8 @@
 #include "canary/core/router.hpp"
 #include "history.hpp"
 
+namespace router_load_test {
+
 using namespace canary;
 using canary::test::Random;
 
@@ -257,3 +259,5 @@ TEST_CASE(
   REQUIRE(router.set_split(task, {{.model = "v9", .weight_ppm = total_ppm, .id = "checks@9"}}));
   for (std::uint64_t key = 0; key != 1'000; ++key) REQUIRE(router.route(task, key).reason() == Reason::split);
 }
+
+}  // namespace router_load_test

@@ -6,6 +6,8 @@
 #include "canary/core/router.hpp"
 #include "history.hpp"
 
+namespace router_scale_test {
+
 namespace {
 
 using namespace canary;
@@ -103,3 +105,5 @@ TEST_CASE("router: a task that has seen 65,000 versions refuses one more and goe
 }
 
 }  // namespace
+
+}  // namespace router_scale_test

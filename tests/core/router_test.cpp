@@ -8,6 +8,8 @@
 #include <thread>
 #include <vector>
 
+namespace router_test {
+
 namespace {
 
 using namespace canary;
@@ -281,3 +283,5 @@ TEST_CASE("router: two routers in one thread do not disturb each other", "[core]
 }
 
 }  // namespace
+
+}  // namespace router_test

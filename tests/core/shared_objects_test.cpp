@@ -9,6 +9,8 @@
 
 #include "shared_objects_side.hpp"
 
+namespace shared_objects_test {
+
 namespace {
 
 const Side& load(const char* path) {
@@ -78,3 +80,5 @@ TEST_CASE("shared objects: two that include canary share one router", "[core][pu
 }
 
 }  // namespace
+
+}  // namespace shared_objects_test

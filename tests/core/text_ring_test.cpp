@@ -12,6 +12,8 @@
 #include "canary/core/text_ring.hpp"
 #include "history.hpp"
 
+namespace text_ring_test {
+
 using namespace canary;
 
 namespace {
@@ -196,3 +198,5 @@ TEST_CASE("texts: one thread pushes while another reads, and nothing is lost, do
   CHECK(wrong == 0);
   CHECK(position == ring.ring->written());
 }
+
+}  // namespace text_ring_test

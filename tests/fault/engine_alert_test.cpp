@@ -16,6 +16,8 @@
 #include "fragile_store.hpp"
 #include "guard_config.hpp"
 
+namespace engine_alert_test {
+
 using namespace canary;
 using canary::test::counts_of;
 using canary::test::FragileStore;
@@ -173,3 +175,5 @@ TEST_CASE("engine alerts: through a desk they reach a sink, and the engine may e
   CHECK(alert.source == "here");
   CHECK_FALSE(alert.id.empty());
 }
+
+}  // namespace engine_alert_test

@@ -15,6 +15,8 @@
 #include "canary/engine.hpp"
 #include "fragile_store.hpp"
 
+namespace engine_guard_test {
+
 using namespace canary;
 using canary::test::counts_of;
 using canary::test::FragileStore;
@@ -215,3 +217,5 @@ TEST_CASE("engine guard: of many engines on one store one acts on a verdict", "[
   for (const HistoryRow& row : world.shared->store.history("checks", {})) rollbacks += row.action == "rollback" ? 1 : 0;
   CHECK(rollbacks == 1);
 }
+
+}  // namespace engine_guard_test

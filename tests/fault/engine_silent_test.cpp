@@ -23,6 +23,8 @@
 #include "canary/engine.hpp"
 #include "recorded.hpp"
 
+namespace engine_silent_test {
+
 using namespace canary;
 using namespace canary::test;
 
@@ -108,3 +110,5 @@ TEST_CASE("silence: routing, recording and feedback in an engine with its ring i
   for (const auto& [id, row] : recorded_rows(*store_of(config))) found += row.tokens_in == 1;
   CHECK(found >= requests);
 }
+
+}  // namespace engine_silent_test

@@ -21,6 +21,8 @@
 #include "canary/engine.hpp"
 #include "fragile_store.hpp"
 
+namespace engine_test {
+
 using namespace canary;
 using canary::test::FragileStore;
 
@@ -415,3 +417,5 @@ TEST_CASE("engine: routing threads see only whole splits while changes are follo
   for (std::thread& thread : threads) thread.join();
   CHECK(routed > 0);
 }
+
+}  // namespace engine_test

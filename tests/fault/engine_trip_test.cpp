@@ -23,6 +23,8 @@
 #include "fragile_store.hpp"
 #include "recorded.hpp"
 
+namespace engine_trip_test {
+
 using namespace canary;
 using namespace canary::test;
 
@@ -395,3 +397,5 @@ TEST_CASE("trip: looking, draining and recording get along on a small ring", "[f
   looker.join();
   CHECK(ring.wire.trips().size() == 1);
 }
+
+}  // namespace engine_trip_test

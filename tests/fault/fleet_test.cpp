@@ -17,6 +17,8 @@
 #include "process.hpp"
 #include "sites.hpp"
 
+namespace fleet_test {
+
 using namespace canary;
 using namespace canary::test;
 
@@ -81,3 +83,5 @@ TEMPLATE_TEST_CASE("fleet: a candidate that turns bad under two servers is taken
        << served << " of its requests, " << ms(last_ns - first_ns) << " ms; the last server followed "
        << ms(told_ns - verdict_ns) << " ms after the verdict; " << tripped << " decisions were tripped before");
 }
+
+}  // namespace fleet_test

@@ -23,6 +23,8 @@
 #include "process.hpp"
 #include "sites.hpp"
 
+namespace guard_race_test {
+
 using namespace canary;
 using namespace canary::test;
 
@@ -162,3 +164,5 @@ TEMPLATE_TEST_CASE("guard race: guards in processes side by side, all but one ki
     REQUIRE(is_rolled_back(*store, task));
   }
 }
+
+}  // namespace guard_race_test

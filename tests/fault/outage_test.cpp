@@ -16,6 +16,8 @@
 #include "canary/engine.hpp"
 #include "own_server.hpp"
 
+namespace outage_test {
+
 using namespace canary;
 using canary::test::Server;
 
@@ -130,3 +132,5 @@ TEST_CASE("outage: PostgreSQL hangs, dies and returns under load: no route fails
   CHECK(load.failed() == 0);
   CHECK(load.routed() > 1'000);
 }
+
+}  // namespace outage_test

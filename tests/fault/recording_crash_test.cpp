@@ -27,6 +27,8 @@
 #include "recorder_peer.hpp"
 #include "sites.hpp"
 
+namespace recording_crash_test {
+
 using namespace canary;
 using namespace canary::test;
 namespace fs = std::filesystem;
@@ -176,3 +178,5 @@ TEMPLATE_TEST_CASE("recording: processes killed side by side leave nothing that 
                    CANARY_TEST_SITES) {
   kill_and_check<TestType>("routed", 3, 3, 3);
 }
+
+}  // namespace recording_crash_test

@@ -15,6 +15,8 @@
 #include "canary/engine.hpp"
 #include "fragile_store.hpp"
 
+namespace recording_limits_test {
+
 using namespace canary;
 using namespace canary::test;
 
@@ -132,3 +134,5 @@ TEST_CASE("recording: a thread for which no ring is left drops, counts its drops
   while (!engine->record(engine->route(task, "key"), {})) std::this_thread::yield();  // a ring that was given back
   CHECK(engine->flush(long_enough));
 }
+
+}  // namespace recording_limits_test

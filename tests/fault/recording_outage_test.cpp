@@ -17,6 +17,8 @@
 #include "own_server.hpp"
 #include "recorded.hpp"
 
+namespace recording_outage_test {
+
 using namespace canary;
 using namespace canary::test;
 
@@ -140,3 +142,5 @@ TEST_CASE(
   std::printf("away %lld s: %zu rows delivered, %llu entries dropped and counted\n",
               static_cast<long long>(away.count()), rows.size(), static_cast<unsigned long long>(status.dropped));
 }
+
+}  // namespace recording_outage_test

@@ -34,6 +34,8 @@
 #include "recorded.hpp"
 #include "sites.hpp"
 
+namespace recording_test {
+
 using namespace canary;
 using namespace canary::test;
 namespace fs = std::filesystem;
@@ -988,3 +990,5 @@ TEST_CASE("feedback: it joins its interaction once, from this engine or another,
   CHECK(found.of(CountedBy::unit, Arm::candidate) == expected.of(CountedBy::unit, Arm::candidate));
   CHECK(found.of(CountedBy::request, Arm::candidate) == expected.of(CountedBy::unit, Arm::candidate));
 }
+
+}  // namespace recording_test

@@ -14,6 +14,8 @@
 #include "canary/control/memory_store.hpp"
 #include "canary/engine.hpp"
 
+namespace rollout_simulation_test {
+
 using namespace canary;
 using canary::test::Random;
 
@@ -106,3 +108,5 @@ TEMPLATE_TEST_CASE("rollout: a candidate 5 points worse is rolled back on its wa
                                                              << " requests; it cost " << seen.of_candidate
                                                              << " of the candidate's");
 }
+
+}  // namespace rollout_simulation_test

@@ -23,6 +23,8 @@
 #include "process.hpp"
 #include "sites.hpp"
 
+namespace store_process_test {
+
 using namespace canary;
 using namespace canary::test;
 
@@ -286,3 +288,5 @@ TEST_CASE("engine: a database that went missing is not made anew, and takes no t
   CHECK(engine.status().message.find("canary.state") != std::string::npos);
   CHECK_FALSE(fs::exists(file));
 }
+
+}  // namespace store_process_test

@@ -18,6 +18,8 @@
 #include "recorded.hpp"
 #include "sites.hpp"
 
+namespace trace_test {
+
 using namespace canary;
 using namespace canary::test;
 
@@ -105,3 +107,5 @@ TEST_CASE("trace: every request of a real trace, replayed at its own pace made f
   std::printf("%zu requests of %.0f s in %.1f s, the latest %.1f ms behind its time\n", trace.size(), trace.back().at_s,
               trace.back().at_s / faster, late_most_s * 1'000);
 }
+
+}  // namespace trace_test

@@ -25,13 +25,13 @@ struct Flag {
 };
 
 /// What stands first behind a command, as far as a shell can know it.
-enum class Place : std::uint8_t { nothing, task, id, file, two_files, task_and_file };
+enum class Operand : std::uint8_t { nothing, task, id, file, two_files, task_and_file };
 
 struct Command {
   std::string words;  ///< `model promote`
   std::string description;
   std::vector<Flag> flags;
-  Place place = Place::nothing;
+  Operand place = Operand::nothing;
   std::vector<Command> verbs;
 };
 
@@ -45,15 +45,15 @@ std::vector<Flag> flags_of(const CLI::App& app) {
   return flags;
 }
 
-Place place_of(const CLI::App& app) {
+Operand place_of(const CLI::App& app) {
   const bool with_file = app.get_option_no_throw("file") != nullptr;
   for (const CLI::Option* option : app.get_options()) {
-    if (option->get_name() == "task") return with_file ? Place::task_and_file : Place::task;
-    if (option->get_name() == "id") return Place::id;
+    if (option->get_name() == "task") return with_file ? Operand::task_and_file : Operand::task;
+    if (option->get_name() == "id") return Operand::id;
     if (option->get_name() == "file")
-      return app.get_option_no_throw("validation") != nullptr ? Place::two_files : Place::file;
+      return app.get_option_no_throw("validation") != nullptr ? Operand::two_files : Operand::file;
   }
-  return Place::nothing;
+  return Operand::nothing;
 }
 
 std::vector<Command> commands_of(const CLI::App& above, const std::string& before = {}) {
@@ -187,11 +187,11 @@ std::string bash_script(const CLI::App& root) {
     options.back() = '\'';
     options += " ;;\n";
     const std::string first = command.words + ":0";
-    const bool task_and_file = command.place == Place::task_and_file;
-    if (command.place == Place::task || task_and_file) with_task.push_back(first);
-    if (command.place == Place::id) with_id.push_back(first);
-    if (command.place == Place::file || command.place == Place::two_files) with_file.push_back(first);
-    if (command.place == Place::two_files) with_file.push_back(command.words + ":1");
+    const bool task_and_file = command.place == Operand::task_and_file;
+    if (command.place == Operand::task || task_and_file) with_task.push_back(first);
+    if (command.place == Operand::id) with_id.push_back(first);
+    if (command.place == Operand::file || command.place == Operand::two_files) with_file.push_back(first);
+    if (command.place == Operand::two_files) with_file.push_back(command.words + ":1");
     if (task_and_file) with_file.push_back(command.words + ":1");
     if (command.verbs.empty()) continue;
     groups.push_back(command.words);
@@ -225,11 +225,11 @@ std::string zsh_arguments(const Command& command) {
     if (!flag.value.empty()) ((spec += ':' + flag.value) += ':') += offered;
     text += " \\\n      " + single_quoted(spec);
   }
-  if (command.place == Place::task) text += " \\\n      '1:task:_canary_tasks' '*: :'";
-  if (command.place == Place::task_and_file) text += " \\\n      '1:task:_canary_tasks' '2:file:_files'";
-  if (command.place == Place::id) text += " \\\n      '1:version:_canary_ids' '*: :'";
-  if (command.place == Place::file) text += " \\\n      '1:file:_files'";
-  if (command.place == Place::two_files) text += " \\\n      '1:file:_files' '2:file:_files'";
+  if (command.place == Operand::task) text += " \\\n      '1:task:_canary_tasks' '*: :'";
+  if (command.place == Operand::task_and_file) text += " \\\n      '1:task:_canary_tasks' '2:file:_files'";
+  if (command.place == Operand::id) text += " \\\n      '1:version:_canary_ids' '*: :'";
+  if (command.place == Operand::file) text += " \\\n      '1:file:_files'";
+  if (command.place == Operand::two_files) text += " \\\n      '1:file:_files' '2:file:_files'";
   if (command.words == "completion") text += " \\\n      '1:shell:(bash zsh fish)'";
   if (command.words == "init") text += " \\\n      '1:directory:_files -/'";
   return text + '\n';
@@ -280,10 +280,10 @@ std::string fish_arguments(const Command& command, const std::string& condition)
                : flag.value == "ID"   ? " -x -a '(__canary_tasks)@'"
                                       : " -x") +
               " -d " + single_quoted(flag.description) + '\n';
-  if (command.place == Place::task) script += when + " -f -a '(__canary_tasks)'\n";
-  if (command.place == Place::task_and_file) script += when + " -F -a '(__canary_tasks)'\n";
-  if (command.place == Place::id) script += when + " -f -a '(__canary_tasks)@'\n";
-  if (command.place == Place::file || command.place == Place::two_files) script += when + " -F\n";
+  if (command.place == Operand::task) script += when + " -f -a '(__canary_tasks)'\n";
+  if (command.place == Operand::task_and_file) script += when + " -F -a '(__canary_tasks)'\n";
+  if (command.place == Operand::id) script += when + " -f -a '(__canary_tasks)@'\n";
+  if (command.place == Operand::file || command.place == Operand::two_files) script += when + " -F\n";
   if (command.words == "completion") script += when + " -f -a 'bash zsh fish'\n";
   return script;
 }

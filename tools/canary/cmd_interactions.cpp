@@ -25,9 +25,9 @@ struct ListOptions {
 };
 
 /// Prints interactions as they come, in memory that does not grow with them.
-class Lines {
+class InteractionLines {
  public:
-  Lines(Context& context, InteractionStore& store) : context_{context} {
+  InteractionLines(Context& context, InteractionStore& store) : context_{context} {
     for (auto& [number, name] : store.task_names()) names_.emplace(number, std::move(name));
   }
 
@@ -125,7 +125,7 @@ void list(Context& context, const ListOptions& options) {
   const TimeRange range = options.times.range(Registry::system_time());
   InteractionFilter filter = filter_of(range, longest_outcome_us(recorded.config, task));
   filter.newest_first = true;
-  Lines lines{context, *recorded.interactions};
+  InteractionLines lines{context, *recorded.interactions};
   if (!options.id.empty()) filter.number = recorded.version_number(*task, options.id);
   if (task != nullptr) {
     filter.task = recorded.interactions->find_task(task->name);
@@ -141,7 +141,7 @@ void list(Context& context, const ListOptions& options) {
   lines.end();
 }
 
-void add_list(Syntax interactions, Context& context) {
+void add_interactions_list(Syntax interactions, Context& context) {
   const Syntax verb = add_noun(interactions, context, "list", "Lists what was recorded, the newest first");
   const auto options = std::make_shared<ListOptions>();
   add_text(verb, "task", options->task, "Task, as configured (default: all of them)")->type_name("TASK");
@@ -160,7 +160,7 @@ void add_interactions(Syntax root, Context& context) {
   const Syntax noun = add_noun(root, context, "interactions", "Brings in, shows and scores recorded outcomes");
   noun.require_subcommand(1);
   add_interactions_import(noun, context);
-  add_list(noun, context);
+  add_interactions_list(noun, context);
   add_interactions_stats(noun, context);
   add_interactions_feedback(noun, context);
 }

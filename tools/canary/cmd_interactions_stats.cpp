@@ -73,8 +73,8 @@ WindowCounts merged(InteractionStore& store, std::string_view name, std::uint32_
   return sum;
 }
 
-void add_task(const Recorded& recorded, const std::string& name, const Windows& windows,
-              std::vector<VersionStats>& all) {
+void add_task_rows(const Recorded& recorded, const std::string& name, const Windows& windows,
+                   std::vector<VersionStats>& all) {
   const std::optional<std::uint32_t> task = recorded.interactions->find_task(name);
   if (!task) return;
   const std::uint64_t drops = dropped(*recorded.interactions, name, *task, windows);
@@ -160,7 +160,7 @@ void run(Context& context, const StatsOptions& options) {
       options.task.empty() ? recorded_tasks(recorded) : std::vector<std::string>{recorded.task(options.task).name};
   const Windows windows{options.times.range(Registry::system_time())};
   std::vector<VersionStats> all;
-  for (const std::string& name : names) add_task(recorded, name, windows, all);
+  for (const std::string& name : names) add_task_rows(recorded, name, windows, all);
   if (!context.json) return write_text(context, all);
   json::array documents;
   for (const VersionStats& version : all) documents.push_back(document(version));

@@ -26,7 +26,7 @@ struct RolloutOptions {
 };
 
 /// What a verb does to the rollout of the version that was named.
-using Verb = Change (*)(Registry&, const VersionId&, const TaskConfig&, const RolloutOptions&);
+using RolloutVerb = Change (*)(Registry&, const VersionId&, const TaskConfig&, const RolloutOptions&);
 
 /// `1,5,25,50,100`
 std::vector<std::uint32_t> steps_argument(std::string_view text) {
@@ -80,7 +80,7 @@ void write_change(Context& context, const TaskConfig& task, const Change& change
   if (dry_run) context.out.write("dry run: nothing was changed\n");
 }
 
-void run(Context& context, Verb verb, const RolloutOptions& options) {
+void run(Context& context, RolloutVerb verb, const RolloutOptions& options) {
   const Workspace workspace{context};
   const VersionId id = workspace.version(options.id);
   const TaskConfig& task = workspace.task(id.task);
@@ -140,7 +140,7 @@ void status_of_tasks(Context& context, const Workspace& workspace, const std::op
 
 // --- command line ----------------------------------------------------------------------------------------------------
 
-std::shared_ptr<RolloutOptions> add_change(Syntax verb, Context& context, Verb what) {
+std::shared_ptr<RolloutOptions> add_change(Syntax verb, Context& context, RolloutVerb what) {
   const auto options = std::make_shared<RolloutOptions>();
   add_text(verb, "id", options->id, "Version, TASK@N")->required()->type_name("ID");
   add_change_options(verb, options->change);
@@ -148,7 +148,7 @@ std::shared_ptr<RolloutOptions> add_change(Syntax verb, Context& context, Verb w
   return options;
 }
 
-void add_start(Syntax rollout, Context& context) {
+void add_rollout_start(Syntax rollout, Context& context) {
   const Syntax verb = add_noun(rollout, context, "start", "Gives a CANDIDATE its first step, and lets the guard go on");
   const auto options = add_change(verb, context, start);
   verb.add_option(
@@ -180,7 +180,7 @@ void add_status(Syntax rollout, Context& context) {
 void add_rollout(Syntax root, Context& context) {
   const Syntax noun = add_noun(root, context, "rollout", "Ramps a version up in steps, which the guard takes");
   noun.require_subcommand(1);
-  add_start(noun, context);
+  add_rollout_start(noun, context);
   add_change(add_noun(noun, context, "pause", "Keeps a rollout on its step; harm is still taken back"), context, pause);
   const Syntax resumed = add_noun(noun, context, "resume", "Lets a paused rollout go on");
   add_change(resumed, context, resume);

@@ -16,7 +16,7 @@
 namespace canary::cli {
 namespace {
 
-constexpr std::size_t batch = 1'024;
+constexpr std::size_t keys_at_once = 1'024;
 
 struct RouteOptions {
   std::string task;
@@ -25,9 +25,9 @@ struct RouteOptions {
 };
 
 /// Formats decisions, a line each. What a version contributes to its lines is made once and kept.
-class Lines {
+class DecisionLines {
  public:
-  Lines(Context& context, const Session& session) : context_{context} {
+  DecisionLines(Context& context, const Session& session) : context_{context} {
     for (const Participant& p : session.participants()) widen(p.id, p.model);
     const Decision any = session.router().decide(session.task, 0);
     widen(any.version_id(), any.model());  // a forced model may be none of the versions
@@ -129,10 +129,10 @@ class Lines {
   std::size_t model_width_ = 5;
 };
 
-void route_all(const Session& session, std::span<const std::string_view> keys, Lines& lines) {
-  std::array<Decision, batch> decisions;
-  for (; !keys.empty(); keys = keys.subspan(std::min(batch, keys.size()))) {
-    const auto some = keys.first(std::min(batch, keys.size()));
+void route_all(const Session& session, std::span<const std::string_view> keys, DecisionLines& lines) {
+  std::array<Decision, keys_at_once> decisions;
+  for (; !keys.empty(); keys = keys.subspan(std::min(keys_at_once, keys.size()))) {
+    const auto some = keys.first(std::min(keys_at_once, keys.size()));
     session.router().route_many(session.task, some, decisions);
     for (std::size_t i = 0; i != some.size(); ++i) lines.write(some[i], decisions[i]);
   }
@@ -144,7 +144,7 @@ void run(Context& context, const RouteOptions& options) {
   if (options.source.file.empty() && options.source.column)
     throw Failure{Exit::usage, "--column goes with --keys FILE", "canary route --help"};
   const Session session{context.config_file, options.task};
-  Lines lines{context, session};
+  DecisionLines lines{context, session};
   if (!session.forced_by().empty())
     warn("every key gets the model in " + std::string{session.forced_by()} + ": it overrides the split");
   if (options.source.file.empty()) {

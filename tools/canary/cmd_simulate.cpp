@@ -28,7 +28,7 @@ namespace {
 
 namespace json = boost::json;
 
-constexpr std::size_t batch = 1'024;
+constexpr std::size_t tried_at_once = 1'024;
 
 struct SimulateOptions {
   std::string task;
@@ -37,7 +37,7 @@ struct SimulateOptions {
 };
 
 /// A version under both splits.
-struct Place {
+struct VersionRow {
   std::string_view id;
   std::string_view model;
   std::uint32_t ppm_before = 0;
@@ -60,7 +60,7 @@ class Trial {
   void route(std::span<const std::string_view> keys);
 
   /// The default first, then the versions by number; a forced model that is none of them comes last.
-  [[nodiscard]] const std::vector<Place>& places() const noexcept { return places_; }
+  [[nodiscard]] const std::vector<VersionRow>& places() const noexcept { return places_; }
   [[nodiscard]] std::uint64_t keys() const noexcept { return keys_; }
   [[nodiscard]] std::uint64_t moved() const noexcept { return moved_; }
   [[nodiscard]] const SplitResult& split() const noexcept { return split_; }
@@ -81,7 +81,7 @@ class Trial {
   Router own_;
   const Router* tried_ = nullptr;  // own_, or today's when nothing is tried
   Task task_;
-  std::vector<Place> places_;
+  std::vector<VersionRow> places_;
   PlaceByOwner places_today_;
   PlaceByOwner places_tried_;
   SplitResult split_;
@@ -219,7 +219,8 @@ void Trial::try_in_store(const std::vector<TriedShare>& shares) {
 // --- both ------------------------------------------------------------------------------------------------------------
 
 std::size_t Trial::place_named(std::string_view id) const noexcept {
-  const auto at = std::find_if(places_.begin(), places_.end(), [id](const Place& place) { return place.id == id; });
+  const auto at =
+      std::find_if(places_.begin(), places_.end(), [id](const VersionRow& place) { return place.id == id; });
   return static_cast<std::size_t>(at - places_.begin());
 }
 
@@ -234,7 +235,7 @@ void Trial::line_up() {
     places_[at].ppm_after = p.weight_ppm;
   }
   std::sort(places_.begin() + 1, places_.end(),
-            [](const Place& a, const Place& b) { return version_number(a.id) < version_number(b.id); });
+            [](const VersionRow& a, const VersionRow& b) { return version_number(a.id) < version_number(b.id); });
   places_today_.resize(before.size());
   places_tried_.resize(after.size());
   for (const Participant& p : before) places_today_[p.owner] = place_named(p.id);
@@ -253,10 +254,10 @@ std::size_t Trial::place_of(const Decision& decision, const PlaceByOwner& by_own
 /// The clock runs around whole batches, and around the routing alone: reading the clock costs more than a decision.
 void Trial::route(std::span<const std::string_view> keys) {
   using Clock = std::chrono::steady_clock;
-  std::array<Decision, batch> now;
-  std::array<Decision, batch> tried;
-  for (; !keys.empty(); keys = keys.subspan(std::min(batch, keys.size()))) {
-    const auto some = keys.first(std::min(batch, keys.size()));
+  std::array<Decision, tried_at_once> now;
+  std::array<Decision, tried_at_once> tried;
+  for (; !keys.empty(); keys = keys.subspan(std::min(tried_at_once, keys.size()))) {
+    const auto some = keys.first(std::min(tried_at_once, keys.size()));
     const auto start = Clock::now();
     today_.router().route_many(today_.task, some, now);
     tried_->route_many(task_, some, tried);
@@ -279,7 +280,7 @@ double Trial::ns_per_decision() const noexcept {
 void write_json(Context& context, const Trial& trial) {
   json::array before;
   json::array after;
-  for (const Place& place : trial.places()) {
+  for (const VersionRow& place : trial.places()) {
     before.push_back({{"id", json_text(place.id)}, {"count", place.count_before}});
     after.push_back({{"id", json_text(place.id)}, {"count", place.count_after}});
   }
@@ -297,7 +298,7 @@ void write_text(Context& context, const Trial& trial, bool tried) {
   std::vector<std::string> heading{"VERSION", "MODEL", "SHARE", "KEYS", "OF ALL"};
   if (tried) heading.insert(heading.end(), {"TRIED SHARE", "KEYS", "OF ALL"});
   table.row(std::move(heading));
-  for (const Place& place : trial.places()) {
+  for (const VersionRow& place : trial.places()) {
     std::string model;
     append_visible(model, place.model);
     std::vector<std::string> cells{std::string{place.id}, model, percent_text(place.ppm_before) + " %",

@@ -26,7 +26,7 @@ struct WhyOptions {
   std::optional<std::uint32_t> at;
 };
 
-struct Place {
+struct PointPlace {
   Point point = 0;
   std::uint64_t start = 0;
   std::uint64_t end = 0;
@@ -42,7 +42,7 @@ std::string hexadecimal(std::uint64_t value) {
 struct Explanation {
   Decision decision;
   std::uint32_t revision = 0;
-  Place place;
+  PointPlace place;
   std::optional<PastChange> change;  ///< with a database: the change that made the split
 };
 

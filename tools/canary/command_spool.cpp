@@ -13,13 +13,13 @@ namespace canary::cli {
 namespace {
 
 /// How ids of such spools begin; one of 2^32 servers' does by chance.
-constexpr std::string_view mark = "c0ffee00";
+constexpr std::string_view spool_mark = "c0ffee00";
 constexpr TimeUs abandoned_us = 86'400'000'000;
 
 std::string fresh_id() {
   constexpr char digits[] = "0123456789abcdef";
   std::random_device random;
-  std::string id{mark};
+  std::string id{spool_mark};
   while (id.size() != 32) id += digits[random() % 16];
   return id;
 }
@@ -79,7 +79,8 @@ void CommandSpool::close() noexcept {
 void CommandSpool::close_abandoned() {
   const TimeUs now_us = Registry::system_time();
   for (const SpoolRecord& spool : store_.spools())
-    if (spool.spool.starts_with(mark) && spool.at_us < now_us - abandoned_us) (void)store_.fold(spool, merge_counts);
+    if (spool.spool.starts_with(spool_mark) && spool.at_us < now_us - abandoned_us)
+      (void)store_.fold(spool, merge_counts);
 }
 
 }  // namespace canary::cli

@@ -17,7 +17,7 @@
 namespace canary::cli {
 namespace {
 
-constexpr std::size_t block_bytes = std::size_t{1} << 18;
+constexpr std::size_t csv_block_bytes = std::size_t{1} << 18;
 
 bool is_empty_line(std::string_view line) { return line == "\n" || line == "\r\n"; }
 
@@ -48,7 +48,7 @@ std::pair<std::uint64_t, std::uint64_t> place_of(std::size_t field, std::string_
 }  // namespace
 
 CsvSource::CsvSource(const std::string& file, std::vector<std::string> columns)
-    : name_{file == "-" ? "stdin" : visible(file)}, columns_{std::move(columns)}, block_(block_bytes) {
+    : name_{file == "-" ? "stdin" : visible(file)}, columns_{std::move(columns)}, block_(csv_block_bytes) {
   if (file.empty()) throw Failure{Exit::usage, "no file named", "name a CSV file, or - for stdin"};
   fd_ = file == "-" ? ::dup(STDIN_FILENO) : ::open(file.c_str(), O_RDONLY | O_CLOEXEC);
   if (fd_ < 0) throw Failure{Exit::invalid_input, name_ + ": cannot be opened: " + std::strerror(errno)};

@@ -12,10 +12,6 @@ namespace {
 
 namespace json = boost::json;
 
-json::value text_or_null(std::string_view text) {
-  return text.empty() ? json::value(nullptr) : json::value(json_text(text));
-}
-
 json::value time_or_null(TimeUs at_us) {
   return at_us == 0 ? json::value(nullptr) : json::value(json_text(time_text(at_us)));
 }

@@ -17,7 +17,7 @@
 namespace canary::cli {
 namespace {
 
-constexpr std::size_t block_bytes = std::size_t{1} << 18;
+constexpr std::size_t key_block_bytes = std::size_t{1} << 18;
 
 bool names_csv(std::string_view file) {
   if (file.size() < 4) return false;
@@ -39,7 +39,7 @@ Argument add_key_options(Syntax noun, KeyOptions& options) {
 }
 
 KeySource::KeySource(KeyOptions options)
-    : options_{std::move(options)}, name_{options_.file == "-" ? "stdin" : options_.file}, block_(block_bytes) {
+    : options_{std::move(options)}, name_{options_.file == "-" ? "stdin" : options_.file}, block_(key_block_bytes) {
   csv_ = options_.column.has_value() || names_csv(options_.file);
   fd_ = options_.file == "-" ? ::dup(STDIN_FILENO) : ::open(options_.file.c_str(), O_RDONLY | O_CLOEXEC);
   if (fd_ < 0) throw Failure{Exit::invalid_input, name_ + ": cannot be opened: " + std::strerror(errno)};

@@ -87,6 +87,10 @@ boost::json::string json_text(std::string_view text) {
   return clean;
 }
 
+boost::json::value text_or_null(std::string_view text) {
+  return text.empty() ? boost::json::value(nullptr) : boost::json::value(json_text(text));
+}
+
 bool append_json_string(std::string& to, std::string_view text) {
   bool good = true;
   to += '"';

@@ -48,6 +48,8 @@ void write_document(Output& out, const boost::json::value& document);
 
 /// Text for JSON: what is no UTF-8 becomes U+FFFD.
 [[nodiscard]] boost::json::string json_text(std::string_view text);
+/// The same; null for none.
+[[nodiscard]] boost::json::value text_or_null(std::string_view text);
 
 /// Appends `text` as a JSON string in quotes; what is no UTF-8 becomes U+FFFD. False if there was any such.
 bool append_json_string(std::string& to, std::string_view text);

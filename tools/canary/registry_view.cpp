@@ -14,11 +14,6 @@ namespace {
 
 namespace json = boost::json;
 
-json::value text_or_null(std::string_view text) {
-  if (text.empty()) return nullptr;
-  return json_text(text);
-}
-
 json::array shares_document(std::string_view task, const Partition& partition) {
   json::array shares;
   for (const OwnerShare& share : partition.shares())

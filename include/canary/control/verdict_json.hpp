@@ -46,12 +46,12 @@ namespace canary {
 namespace detail {
 
 /// One object or array of JSON, member by member, at the end of a text.
-class JsonText {
+class VerdictJson {
  public:
-  JsonText(std::string& to, char open, char close) : to_{to}, close_{close} { to_ += open; }
-  JsonText(const JsonText&) = delete;
-  JsonText& operator=(const JsonText&) = delete;
-  ~JsonText() { to_ += close_; }
+  VerdictJson(std::string& to, char open, char close) : to_{to}, close_{close} { to_ += open; }
+  VerdictJson(const VerdictJson&) = delete;
+  VerdictJson& operator=(const VerdictJson&) = delete;
+  ~VerdictJson() { to_ += close_; }
 
   void member(std::string_view name, std::string_view value) { put_string(key(name), value); }
   void member(std::string_view name, double value) { put_number(key(name), value); }
@@ -102,14 +102,14 @@ class JsonText {
   bool first_ = true;
 };
 
-inline void put_arm(JsonText& in, std::string_view name, const ArmValue& arm) {
-  JsonText object{in.key(name), '{', '}'};
+inline void put_arm(VerdictJson& in, std::string_view name, const ArmValue& arm) {
+  VerdictJson object{in.key(name), '{', '}'};
   object.member("count", arm.count);
   object.member("value", arm.value);
 }
 
 inline void put_metric(std::string& to, const MetricVerdict& metric) {
-  JsonText object{to, '{', '}'};
+  VerdictJson object{to, '{', '}'};
   object.member("name", metric.name);
   object.member("kind", to_text(metric.kind));
   object.member("log_e_rollback", metric.log_e_rollback);
@@ -127,7 +127,7 @@ inline std::string verdict_json(const GuardLook& look, std::size_t most_bytes) {
   constexpr std::size_t rest_bytes = 512;  // of what comes behind the metrics
   std::string text;
   {
-    detail::JsonText object{text, '{', '}'};
+    detail::VerdictJson object{text, '{', '}'};
     object.member("action", to_text(verdict.action));
     object.member("reason", detail::rollout_reason(verdict.reason));  // a name in it may have any length
     object.member("baseline", look.baseline_id);
@@ -136,7 +136,7 @@ inline std::string verdict_json(const GuardLook& look, std::size_t most_bytes) {
     object.member("log_e_rollback", verdict.log_e_rollback);
     object.member("threshold_rollback", verdict.threshold_rollback);
     {
-      detail::JsonText metrics{object.key("metrics"), '[', ']'};
+      detail::VerdictJson metrics{object.key("metrics"), '[', ']'};
       for (const MetricVerdict& each : verdict.metrics) {
         std::string one;
         detail::put_metric(one, each);
@@ -145,7 +145,7 @@ inline std::string verdict_json(const GuardLook& look, std::size_t most_bytes) {
       }
     }
     {
-      detail::JsonText ratio{object.key("sample_ratio"), '{', '}'};
+      detail::VerdictJson ratio{object.key("sample_ratio"), '{', '}'};
       ratio.member("log_e", verdict.sample_ratio.log_e);
       ratio.member("expected", verdict.sample_ratio.expected);
       ratio.member("observed", verdict.sample_ratio.observed);
