@@ -13,6 +13,7 @@
 
 #include "temporary_folder.hpp"
 #include "tuning_server.hpp"
+#include "test_paths.hpp"
 
 namespace services_test {
 

@@ -10,6 +10,7 @@
 #include <catch2/catch_test_macros.hpp>
 
 #include "interactions_place.hpp"
+#include "test_paths.hpp"
 
 namespace train_check_test {
 
