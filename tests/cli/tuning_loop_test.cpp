@@ -269,7 +269,7 @@ TEST_CASE("tuning loop: crashes and faults at random, one job and one version in
                               Fate::well, Fate::failed, Fate::cancelled};
     const Fate fate = fates[seed % std::size(fates)];
     // Held until its time-out, which takes half a minute, in few runs; in the others somebody has no patience.
-    const unsigned kills = fate != Fate::held ? seed % 8 : seed > 32 ? 1 + seed % 8 : 0;
+    const unsigned kills = fate != Fate::held ? seed % 8 : seed > 16 ? 1 + seed % 8 : 0;
     return crash_run(seed, kills, 5 * (seed % 5), fate, seed % 2 == 0);
   });
 }
