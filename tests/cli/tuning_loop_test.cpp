@@ -137,7 +137,7 @@ void check_runs(std::uint32_t first, std::uint32_t count, const std::function<st
   std::mutex mutex;
   std::vector<std::string> faults;
   std::vector<std::thread> threads;
-  for (int i = 0; i != 6; ++i)
+  for (int i = 0; i != 8; ++i)
     threads.emplace_back([&] {
       for (std::uint32_t at; (at = next++) < count;) {
         std::string fault;

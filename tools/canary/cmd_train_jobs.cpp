@@ -514,7 +514,7 @@ JobNews cancel_now(Desk& desk, Job& job) {
   JobNews news;
   for (int tries = 0; tries != 4 && job.phase != JobPhase::closed; ++tries) {
     news = desk.tuner().step(job);
-    Interrupts::check();  // it has ended the call, which is no trouble of the provider's
+    if (job.phase != JobPhase::closed) Interrupts::check();  // it has ended the call: no trouble of the provider's
     if (news.kind == JobNews::Kind::held || news.trouble) break;
     if (news.kind == JobNews::Kind::waits) wait_for(std::min<std::uint32_t>(news.wait_ms, 1'000));
   }
