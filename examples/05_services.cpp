@@ -78,17 +78,31 @@ void a_day(const Office& office) {
   show("rules_extraction", extract_rules(office, "consulate-3", "Photos must not be older than six months."));
 }
 
-/// How often each version is in the record.
+/// How often each version is in the record, and why it was asked: an override is no version, and a default that answers in
+/// the place of one is no evidence.
 void show_record(canary::Store& store) {
   const std::unique_ptr<canary::InteractionStore> kept = store.interactions();
   std::map<std::uint32_t, std::string> names;
   for (const auto& [number, name] : kept->task_names()) names[number] = name;
   std::map<std::string, int> counts;
   kept->read({}, [&](const canary::Interaction& row, const canary::Payload&) {
-    ++counts[names[row.task] + '@' + (row.number == 0 ? "default" : std::to_string(row.number))];
+    const char* unnumbered = row.reason == canary::Reason::forced ? "forced" : "default";
+    ++counts[names[row.task] + '@' + (row.number == 0 ? unnumbered : std::to_string(row.number)) + ' ' +
+             std::string{to_string(row.reason)}];
     return true;
   });
   for (const auto& [version, count] : counts) std::printf("recorded: %s %d\n", version.c_str(), count);
+}
+
+/// All that a service needs, in short.
+void ask_in_short(canary::Engine& engine, const canary::OpenAiChatOptions& options) {
+  // [readme:chat]
+  canary::OpenAiChat chat{engine, options};  // base_url, the name of the key's variable, prices, time-outs, retries
+  const canary::ChatReply reply =
+      chat.complete(engine.task("document_check"), "user-42", {{"user", "Is this a passport: C01X00T47?"}},
+                    {.fallback = true});  // when the version's model is gone, the default answers
+  std::puts(reply.ok ? reply.text.c_str() : reply.message.c_str());  // recorded by now: latency, tokens, cost, error
+  // [/readme:chat]
 }
 
 void run(const std::string& url, const std::string& file, const std::string& folder) {
@@ -123,6 +137,7 @@ void run(const std::string& url, const std::string& file, const std::string& fol
   canary::Engine cut_off{config, std::make_unique<canary::SqliteStore>(config.store.url)};
   canary::OpenAiChat still{cut_off, options};
   show("store away:", enrich_checklist({cut_off, still}, "ada", "passport"));
+  ask_in_short(cut_off, options);
 }
 
 }  // namespace

@@ -19,6 +19,7 @@
 #include "../control/dataset_table.hpp"
 #include "canary/adapters/json_dataset.hpp"
 #include "temporary_folder.hpp"
+#include "test_paths.hpp"
 
 namespace json_dataset_test {
 

@@ -4,6 +4,8 @@
 #include <cstdint>
 #include <cstdlib>
 #include <filesystem>
+#include <fstream>
+#include <iterator>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -344,7 +346,7 @@ TEST_CASE("chat: each way for a stream to fail has its kind", "[adapters][chat]"
   broken.body += "data: {no JSON\n\n";
   HttpReply failed = stream_of({"one"}, false);
   failed.body += "data: {\"error\":{\"message\":\"overloaded\",\"code\":\"rate_limit_exceeded\"}}\n\n";
-  HttpReply endless{.headers = "Content-Type: text/event-stream\r\n", .body = "data: " + std::string(2 << 20, 'x')};
+  HttpReply endless{.headers = "Content-Type: text/event-stream\r\n", .body = "data: " + std::string(5 << 20, 'x')};
   HttpReply cut = stream_of({"one", std::string(3'000, 'y')});
   cut.how = HttpReply::How::truncate;
   const std::vector<Case> cases{
@@ -457,13 +459,122 @@ TEST_CASE("chat: silence and slowness are time-outs, and no server is the networ
     CHECK(chat.complete(engine.task(), "a", question, {.total_ms = 100}).error == ErrorKind::timeout);
     options.idle_ms = 100;
     OpenAiChat impatient{engine, options};
-    CHECK(impatient.complete(engine.task(), "a", question).error == ErrorKind::timeout);
+    CHECK(impatient.complete(engine.task(), "a", question, {.on_text = [](std::string_view) { return true; }}).error ==
+          ErrorKind::timeout);
   }
   OpenAiChat alone{engine, options};  // the server is gone
   const ChatReply reply = alone.complete(engine.task(), "a", question);
   CHECK(reply.error == ErrorKind::network);
   CHECK_FALSE(reply.hint.empty());
   CHECK(engine.kept().size() == 3);
+}
+
+TEST_CASE("chat: silence before an answer that comes whole is no time-out: it is silent until it is made",
+          "[adapters][chat]") {
+  HttpServer server;
+  PlainEngine engine;
+  OpenAiChatOptions options = options_of(server);
+  options.idle_ms = 1;
+  OpenAiChat chat{engine, options};
+  HttpReply held;
+  held.how = HttpReply::How::hold;
+  server.answer({held});
+  const ChatReply reply = chat.complete(engine.task(), "a", question, {.total_ms = 300});
+  CHECK(reply.error == ErrorKind::timeout);
+  CHECK(reply.message.find("no answer within the time-out") != std::string::npos);  // of all, not of silence
+}
+
+TEST_CASE("chat: a question that was sent and not answered in time is not sent again", "[adapters][chat]") {
+  HttpServer server;
+  PlainEngine engine;
+  OpenAiChatOptions options = options_of(server);
+  options.idle_ms = 50;
+  OpenAiChat chat{engine, options};
+  HttpReply held;
+  held.how = HttpReply::How::hold;
+  server.answer({held, held, held});
+  const ChatReply reply =
+      chat.complete(engine.task(), "a", question, {.on_text = [](std::string_view) { return true; }});
+  CHECK(reply.error == ErrorKind::timeout);
+  CHECK(server.seen().size() == 1);
+}
+
+TEST_CASE("chat: a cut of a server's words never leaves a part of the key", "[adapters][chat]") {
+  const std::string words = std::string(495, 'x') + secret + " is no key";
+  const std::string code = std::string(59, 'c') + secret;
+  const boost::json::value told = {
+      {"choices",
+       {{{"index", 0}, {"message", {{"content", nullptr}, {"refusal", words}}}, {"finish_reason", "stop"}}}}};
+  const boost::json::value coded = {{"error", {{"code", words}}}};
+  const boost::json::value whole = {{"error", {{"message", words}}}};
+  const std::vector<HttpReply> replies{error_reply(401, words),
+                                       error_reply(400, "no", code),
+                                       {.body = boost::json::serialize(told)},
+                                       {.body = boost::json::serialize(coded)},
+                                       {.body = boost::json::serialize(whole)}};
+  for (const HttpReply& each : replies) {
+    HttpServer server;
+    PlainEngine engine;
+    OpenAiChatOptions options = options_of(server);
+    options.retry.tries = 1;
+    OpenAiChat chat{engine, options};
+    server.answer({each});
+    const ChatReply reply = chat.complete(engine.task(), "a", question);
+    INFO(reply.message);
+    CHECK_FALSE(reply.ok);
+    CHECK(reply.message.find("[key]") != std::string::npos);
+    CHECK(reply.message.find(std::string_view{secret}.substr(0, 4)) == std::string::npos);
+  }
+}
+
+TEST_CASE("chat: what is not known of tokens and cost is said, and recorded as 0", "[adapters][chat]") {
+  HttpServer server;
+  PlainEngine engine;
+  OpenAiChat chat{engine, options_of(server)};
+  HttpReply silent;  // as servers that do not know stream_options
+  silent.body = R"({"choices":[{"index":0,"message":{"content":"yes"},"finish_reason":"stop"}]})";
+  server.answer({{.body = answer("yes")}, silent, error_reply(400, "no")});
+  const ChatReply known = chat.complete(engine.task(), "a", question);
+  CHECK(known.usage_known);
+  CHECK(known.priced);
+  CHECK(known.cost_microusd == 5);
+  const ChatReply unknown = chat.complete(engine.task(), "a", question);
+  CHECK(unknown.ok);
+  CHECK_FALSE(unknown.usage_known);
+  CHECK(unknown.priced);
+  CHECK(unknown.cost_microusd == 0);
+  const ChatReply refused = chat.complete(engine.task(), "a", question);
+  CHECK_FALSE(refused.usage_known);
+  CHECK(refused.priced);
+  server.answer({stream_of({"one"}, false)});
+  CHECK_FALSE(
+      chat.complete(engine.task(), "a", question, {.on_text = [](std::string_view) { return true; }}).usage_known);
+  engine.router().set_split(engine.task(), {{.model = "unlisted", .weight_ppm = total_ppm, .id = "checks@8"}});
+  server.answer({{.body = answer("yes")}});
+  const ChatReply unpriced = chat.complete(engine.task(), "a", question);
+  CHECK(unpriced.usage_known);
+  CHECK_FALSE(unpriced.priced);
+  CHECK(unpriced.tokens_in == 12);
+  CHECK(unpriced.cost_microusd == 0);
+  OpenAiChatOptions options = options_of(server);
+  options.prices.push_back({"*", 1'000'000, 1'000'000});  // for all others
+  OpenAiChat careful{engine, options};
+  server.answer({{.body = answer("yes")}});
+  const ChatReply other = careful.complete(engine.task(), "a", question);
+  CHECK(other.priced);
+  CHECK(other.cost_microusd == 17);
+}
+
+TEST_CASE("chat: one event of a stream may be as long as an answer", "[adapters][chat]") {
+  HttpServer server;
+  PlainEngine engine;
+  OpenAiChat chat{engine, options_of(server)};
+  server.answer({stream_of({std::string(2 << 20, 'x')})});
+  const ChatReply reply =
+      chat.complete(engine.task(), "a", question, {.on_text = [](std::string_view) { return true; }});
+  INFO(reply.message);
+  CHECK(reply.ok);
+  CHECK(reply.text.size() == 2 << 20);
 }
 
 TEST_CASE("chat: cancel ends what is under way and what comes later", "[adapters][chat]") {
@@ -529,6 +640,12 @@ TEST_CASE("chat: it falls back for nothing else, and not unless it is told to", 
                                       error_reply(401, "who are you"),
                                       error_reply(500, "the model ft:new crashed"),
                                       error_reply(400, "ft:new does not take this", "unsupported", "temperature"),
+                                      error_reply(400, "ft:new takes no images"),
+                                      error_reply(403, "ft:new is busy"),
+                                      error_reply(404, "ft:newer does not exist"),
+                                      error_reply(404, "ft:new-2 does not exist"),
+                                      error_reply(404, "ft:new.1 does not exist"),
+                                      error_reply(404, "soft:new does not exist"),
                                       {.body = "no JSON about ft:new"}};
   for (const HttpReply& each : others) {
     INFO(each.body);
@@ -598,18 +715,38 @@ TEST_CASE("chat: settings that cannot be are said at once, without the secret", 
   CHECK(fault(options).find(secret) == std::string::npos);
   options.base_url = "models.example/v1";
   CHECK(fault(options).find("not a URL") != std::string::npos);
+  for (const char* url : {"https://models.example/v1?version=2", "https://models.example/v1#top"}) {
+    options.base_url = url;
+    CHECK(fault(options).find("leave ? and # out") != std::string::npos);
+  }
   HttpServer server;
   options = options_of(server);
   OpenAiChat chat{engine, options};
-  for (const char* parameters : {"[]", "{", "7", "temperature"})
+  for (const char* parameters : {"[]", "{", "7", "temperature", R"({"tools":[]})", R"({"functions":[]})", R"({"n":2})"})
     CHECK_THROWS_AS(chat.complete(engine.task(), "a", question, {.parameters = parameters}), ChatError);
   CHECK(engine.kept().empty());  // nobody's failure but the caller's
   options.environment = [](const char*) { return "Zq7SECRETq7Z\r\nX-Smuggled: yes"; };
-  OpenAiChat smuggled{engine, options};
-  const ChatReply reply = smuggled.complete(engine.task(), "a", question);
-  CHECK(reply.error == ErrorKind::other);
-  CHECK((reply.message + reply.hint).find(secret) == std::string::npos);
+  CHECK(fault(options).find("stray newline") != std::string::npos);
+  CHECK(fault(options).find(secret) == std::string::npos);
+  options.environment = [](const char*) { return "Zq7SECRETq7Z\n"; };
+  CHECK(fault(options).find("stray newline") != std::string::npos);
   CHECK(server.seen().empty());
+}
+
+TEST_CASE("chat: what parameters may not have is named", "[adapters][chat]") {
+  PlainEngine engine;
+  OpenAiChatOptions options;
+  options.api_key_env.clear();
+  OpenAiChat chat{engine, options};
+  for (const std::string name : {"tools", "functions", "n"}) {
+    std::string said;
+    try {
+      (void)chat.complete(engine.task(), "a", question, {.parameters = "{\"" + name + "\":2}"});
+    } catch (const ChatError& error) {
+      said = error.what();
+    }
+    CHECK(said.find('"' + name + '"') != std::string::npos);
+  }
 }
 
 TEST_CASE("chat: a request's own members cannot be taken by parameters, and bytes that are no text are mended",
@@ -696,7 +833,7 @@ TEST_CASE("chat: a certificate that nobody knows is not trusted, and one that is
   CHECK(untrusted.hint.find("SSL_CERT_FILE") != std::string::npos);
   options.ca_file = server.ca_file();
   OpenAiChat known{engine, options};
-  CHECK(known.complete(engine.task(), "a", question).error != ErrorKind::network);
+  CHECK(known.complete(engine.task(), "a", question, {.total_ms = 10'000}).error != ErrorKind::network);
 }
 
 TEST_CASE("chat: with an engine on a database, rows carry version, figures, texts and the reason", "[adapters][chat]") {
@@ -757,6 +894,57 @@ TEST_CASE("chat: with an engine on a database, rows carry version, figures, text
   CHECK(instead.row.error == 0);
   CHECK(instead.row.point == failed.row.point);
   CHECK(instead.response == "from base");
+}
+
+TEST_CASE("chat: no file that is left holds the key, whatever the server says of it", "[adapters][chat]") {
+  const TemporaryFolder folder;
+  Config config;
+  config.store.url = "sqlite:" + (folder.path() / "canary.db").string();
+  config.store.state = (folder.path() / "canary.state").string();
+  config.recorder.spool = (folder.path() / "spool").string();
+  config.recorder.payloads = true;
+  TaskConfig task;
+  task.name = "checks";
+  task.default_model = "gpt-base";
+  config.tasks.push_back(task);
+  const auto holds = [&folder](std::string_view words) {
+    std::size_t files = 0;
+    std::size_t with = 0;
+    for (const auto& entry : std::filesystem::recursive_directory_iterator{folder.path()}) {
+      if (!entry.is_regular_file()) continue;
+      std::ifstream file{entry.path(), std::ios::binary};
+      const std::string bytes{std::istreambuf_iterator<char>{file}, {}};
+      ++files;
+      with += bytes.find(words) != std::string::npos ? 1 : 0;
+    }
+    CHECK(files >= 3);  // database, state, a ring at least
+    return with != 0;
+  };
+  const std::string echo = std::string{"you sent "} + secret + " marked";
+  HttpServer server;
+  server.answer({{.body = answer("a plain answer")},
+                 {.body = answer(echo)},
+                 stream_of({echo}),
+                 error_reply(401, echo, secret),
+                 error_reply(404, echo, "model_not_found"),
+                 {.body = std::string{"no JSON, but "} + secret}});
+  {
+    Engine engine{config, std::make_unique<SqliteStore>(config.store.url)};
+    OpenAiChat chat{engine, options_of(server)};
+    const auto ask = [&](const ChatOptions& options = {}) {
+      return chat.complete(engine.task("checks"), "user-1", {{"user", std::string{"is it "} + secret + '?'}}, options);
+    };
+    CHECK(ask().ok);
+    CHECK(ask().text == echo);  // the caller gets what was said
+    CHECK(ask({.on_text = [](std::string_view) { return true; }}).ok);
+    for (int i = 0; i != 3; ++i) CHECK_FALSE(ask().ok);
+    CHECK(server.seen().size() == 6);
+    CHECK_FALSE(holds(secret));  // while all of it is in the rings
+    REQUIRE(engine.flush(std::chrono::minutes{1}));
+    CHECK_FALSE(holds(secret));
+    CHECK(holds("[key] marked"));  // it was looked for where texts are
+  }
+  CHECK_FALSE(holds(secret));
 }
 
 TEST_CASE("chat: with the store down the default answers, and it is recorded for later", "[adapters][chat]") {

@@ -14,6 +14,7 @@
 #include "canary/adapters/postgres_store.hpp"
 #include "postgres_database.hpp"
 #include "temporary_folder.hpp"
+#include "test_paths.hpp"
 
 namespace postgres_server_test {
 

@@ -13,6 +13,7 @@
 
 #include "temporary_folder.hpp"
 #include "tuning_server.hpp"
+#include "test_paths.hpp"
 
 namespace services_test {
 
@@ -61,9 +62,9 @@ std::set<std::string> models_asked(test::TuningServer& server) {
   return models;
 }
 
-/// How often a version is in the record.
-int recorded(const Run& run, const std::string& version) {
-  for (const std::string& line : run.starting("recorded: " + version + ' '))
+/// How often a version is in the record for this reason.
+int recorded(const Run& run, const std::string& version, const std::string& reason = "split") {
+  for (const std::string& line : run.starting("recorded: " + version + ' ' + reason + ' '))
     return std::stoi(line.substr(line.rfind(' ') + 1));
   return 0;
 }
@@ -97,12 +98,13 @@ TEST_CASE(
     CHECK(line.find(" split ") != std::string::npos);
   }
   CHECK(by_version == recorded(result, "checklist_enrichment@1"));
+  CHECK(4 - by_version == recorded(result, "checklist_enrichment@default"));
   // The forced one is no version of the registry: its row has number 0, and the reason.
-  CHECK(4 - by_version + 1 == recorded(result, "checklist_enrichment@default"));
+  CHECK(recorded(result, "checklist_enrichment@forced", "forced") == 1);
   for (const char* task : {"document_check", "risk_explanation", "document_explanation", "rules_extraction"}) {
     REQUIRE(result.starting(task).size() == 1);
     CHECK(result.starting(task)[0].find(std::string{task} + "@default") != std::string::npos);
-    CHECK(recorded(result, std::string{task} + "@default") == 1);
+    CHECK(recorded(result, std::string{task} + "@default", "fallback") == 1);  // it has no versions to split among
   }
   REQUIRE(result.starting("forced:").size() == 1);
   CHECK(result.starting("forced:")[0].find("checklist_enrichment@forced") != std::string::npos);
@@ -134,8 +136,11 @@ TEST_CASE("services: a version whose model is gone costs nobody an answer", "[ad
   CHECK(result.all.find("failed") == std::string::npos);
   for (const std::string& line : result.starting("checklist_enrichment"))
     CHECK(line.find("gpt-4o-mini says: passport") != std::string::npos);
-  // Both calls are in the record: the version's failure, and the default's answer.
-  CHECK(recorded(result, "checklist_enrichment@default") == 5);
+  // Both calls are in the record: the version's failure, and the default's answer in its place.
+  const int replaced = recorded(result, "checklist_enrichment@default", "fallback");
+  CHECK(replaced == recorded(result, "checklist_enrichment@1"));
+  CHECK(replaced + recorded(result, "checklist_enrichment@default") == 4);
+  CHECK(recorded(result, "checklist_enrichment@forced", "forced") == 1);
 }
 
 TEST_CASE("services: a server that is away is told as a failure of each, and nothing else breaks",

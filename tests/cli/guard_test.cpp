@@ -7,6 +7,7 @@
 
 #include "guarded_place.hpp"
 #include "program.hpp"
+#include "test_paths.hpp"
 
 namespace guard_test {
 

@@ -9,6 +9,7 @@
 
 #include "canary/core/hash.hpp"
 #include "interactions_place.hpp"
+#include "test_paths.hpp"
 
 namespace interactions_test {
 

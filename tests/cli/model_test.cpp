@@ -10,6 +10,7 @@
 #include <catch2/catch_test_macros.hpp>
 
 #include "program.hpp"
+#include "test_paths.hpp"
 
 namespace model_test {
 

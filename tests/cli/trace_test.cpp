@@ -5,6 +5,7 @@
 #include <catch2/catch_test_macros.hpp>
 
 #include "program.hpp"
+#include "test_paths.hpp"
 
 namespace trace_test {
 

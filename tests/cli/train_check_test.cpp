@@ -10,6 +10,7 @@
 #include <catch2/catch_test_macros.hpp>
 
 #include "interactions_place.hpp"
+#include "test_paths.hpp"
 
 namespace train_check_test {
 
@@ -79,7 +80,7 @@ TEST_CASE("train check: a good file is exit 0, without any configuration", "[cli
   CHECK(text.exit == 0);
   CHECK(text.err.empty());
   has(text.out, "chat, 12 examples, 2 for validation: 0 errors and 0 warnings\n");
-  has(text.out, "in 8 epochs; no cost");
+  has(text.out, " tokens an epoch, 8 epochs; no cost");
 }
 
 TEST_CASE("train check: errors are exit 5, each as a compiler says it", "[cli][train]") {
@@ -117,7 +118,7 @@ TEST_CASE("train check: warnings alone are exit 0", "[cli][train]") {
   CHECK(place.run({"train", "check", "train.jsonl"}).exit == 0);
 }
 
-TEST_CASE("train check: twenty findings are shown, errors before warnings, and all are counted", "[cli][train]") {
+TEST_CASE("train check: every finding that is kept is shown, and all are counted", "[cli][train]") {
   const Place place;
   std::string file;
   for (int i = 0; i != 30; ++i) file += example(1);
@@ -126,12 +127,65 @@ TEST_CASE("train check: twenty findings are shown, errors before warnings, and a
   const Answer text = place.run({"train", "check", "train.jsonl"});
   CHECK(text.exit == 5);
   const auto lines = lines_of(text.out);
-  REQUIRE(lines.size() == 20 + 3);
+  REQUIRE(lines.size() == 32 + 2);
   has(lines[0], "train.jsonl:2:1: warning:");
-  has(lines[17], ":31:1: error: an example is an object {...}, not an array");
+  has(lines[28], "train.jsonl:30:1: warning:");
+  has(lines[29], ":31:1: error: an example is an object {...}, not an array");
+  has(lines[31], ":33:1: error:");
+  CHECK(lines[32] == "chat, 30 examples: 3 errors and 29 warnings (duplicate 29, not_an_object 3)");
+
+  file.clear();
+  for (int i = 0; i != 1'101; ++i) file += example(1);
+  place.write("more.jsonl", file);
+  const auto most = lines_of(place.run({"train", "check", "more.jsonl"}).out);
+  REQUIRE(most.size() == 1'000 + 3);
+  CHECK(most[1'000] == "and 100 more");
+  CHECK(checked(place, {"more.jsonl"}).second.at("findings").as_array().size() == 1'000);
+  has(place.run({"train", "check", "--help"}).out, "1,000");
+}
+
+TEST_CASE("train check: train start shows the first twenty, errors before warnings", "[cli][train]") {
+  const Place place;
+  place.write("canary.toml",
+              "[store]\nurl = 'sqlite:canary.db'\n[task.checks]\ndefault_model = 'base'\n[fine_tune]\n"
+              "base_model = 'small'\nprompt_version = 'v1'\n[provider.openai]\nkind = 'openai'\n");
+  std::string file;
+  for (int i = 0; i != 30; ++i) file += example(1);
+  for (int i = 0; i != 3; ++i) file += "[]\n";
+  place.write("train.jsonl", file);
+  const Answer answer = place.run({"train", "start", "checks", "train.jsonl", "--dry-run"});
+  INFO(answer.err);
+  CHECK(answer.exit == 5);
+  const auto lines = lines_of(answer.err);
+  REQUIRE(lines.size() >= 21);
+  has(lines[0], "train.jsonl:2:1: warning:");
+  has(lines[17], ":31:1: error:");
   has(lines[19], ":33:1: error:");
   CHECK(lines[20] == "and 12 more");
-  CHECK(lines[21] == "chat, 30 examples: 3 errors and 29 warnings (duplicate 29, not_an_object 3)");
+}
+
+TEST_CASE("train check: the provider that is configured decides what is refused", "[cli][train]") {
+  const Place place;
+  place.write("canary.toml",
+              "[store]\nurl = 'memory:'\n[task.checks]\ndefault_model = 'base'\n[fine_tune]\nprovider = 'own'\n"
+              "[provider.own]\nkind = 'command'\ncommand = ['./train']\n[provider.there]\nkind = 'together'\n");
+  place.write("few.jsonl", examples(3) + "{\"messages\": [], \"more\": 1}\n");
+  std::string graded;
+  for (int i = 0; i != 10; ++i)
+    graded +=
+        R"({"messages": [{"role": "user", "content": "question )" + std::to_string(i) + "\"}], \"reference\": 1}\n";
+  place.write("graded.jsonl", graded);
+  place.write("broken.jsonl", examples(10) + "{no JSON\n");
+  const auto own = checked(place, {"few.jsonl"});
+  CHECK(own.first == 0);
+  CHECK(codes_of(own.second) == Codes{"no_messages", "unknown_key", "too_few_examples"});
+  for (const auto& finding : own.second.at("findings").as_array()) CHECK(text_of(finding.at("severity")) == "warning");
+  CHECK(checked(place, {"broken.jsonl"}).first == 5);
+  const auto there = checked(place, {"graded.jsonl", "graded.jsonl"}, {{"AI_FT_PROVIDER", "there"}});
+  CHECK(there.first == 5);
+  CHECK(number_of(there.second.at("counts").at("method_not_offered")) == 1);
+  CHECK(checked(place, {"few.jsonl"}, {{"AI_FT_PROVIDER", "there"}}).first == 5);
+  CHECK(checked(place, {"graded.jsonl"}).first == 0);
 }
 
 TEST_CASE("train check: files that are none are exit 5, with a finding", "[cli][train]") {
@@ -219,7 +273,8 @@ TEST_CASE("train check: the price of the base model makes a cost, and too much i
   const Answer text = place.run({"train", "check", "train.jsonl", "--epochs", "2"});
   CHECK(text.exit == 5);
   has(text.out, "train.jsonl: error: about $0.0");
-  has(text.out, "more than cost_max_usd = $0.00");
+  has(text.out, " tokens an epoch, 2 epochs; that is more than cost_max_usd = $0.001: ");
+  has(text.out, " tokens an epoch, 2 epochs: $0.0");
   has(text.out, "[over_budget]\n");
 }
 

@@ -31,6 +31,17 @@ configure_app() { cmake -G Ninja -S "$app" -B "$work/$1" -DCMAKE_BUILD_TYPE=Debu
 build_app() { configure_app "$@" && cmake --build "$work/$1" && "$work/$1/app"; }
 build_app_toml() { build_app "$@" -DCONSUME_COMPONENTS="core;canary;toml" && "$work/$1/app_toml"; }
 build_app_http() { build_app "$@" -DCONSUME_COMPONENTS="core;canary;http" && "$work/$1/app_http"; }
+build_app_json() { build_app "$@" -DCONSUME_COMPONENTS="core;canary;json" && "$work/$1/app_json"; }
+# A Boost that core takes and that has no JSON, as Debian 11's is; nothing is compiled with it.
+old_boost() {
+  mkdir -p "$work/old-boost/include/boost"
+  echo 'set(PACKAGE_VERSION 1.74.0)
+if(NOT PACKAGE_FIND_VERSION VERSION_GREATER PACKAGE_VERSION)
+  set(PACKAGE_VERSION_COMPATIBLE TRUE)
+endif()' >"$work/old-boost/BoostConfigVersion.cmake"
+  echo 'add_library(Boost::headers INTERFACE IMPORTED)
+target_include_directories(Boost::headers INTERFACE "${CMAKE_CURRENT_LIST_DIR}/include")' >"$work/old-boost/BoostConfig.cmake"
+}
 build_app_sqlite() { build_app "$@" -DCONSUME_COMPONENTS="core;canary;sqlite" && "$work/$1/app_sqlite"; }
 
 install_package() {
@@ -51,6 +62,10 @@ try "find_package, version $version, two translation units" build_app package "$
 try "find_package with component toml" build_app_toml package-toml "${package[@]}"
 try "find_package with component sqlite" build_app_sqlite package-sqlite "${package[@]}"
 try "find_package with component http" build_app_http package-http "${package[@]}"
+try "find_package with component json" build_app_json package-json "${package[@]}"
+old_boost
+try_refused "find_package with component json, with a Boost that has none" 'component `json` not found: it needs Boost >= 1.75' \
+  configure_app no-json "${package[@]}" -DCONSUME_COMPONENTS=json -DBoost_DIR="$work/old-boost"
 try_refused "find_package with component http, without libcurl" 'component `http` not found: it needs libcurl >= 7.68' \
   configure_app no-http "${package[@]}" -DCONSUME_COMPONENTS=http -DCMAKE_DISABLE_FIND_PACKAGE_CURL=ON
 try_refused "find_package with component sqlite, without SQLite" 'component `sqlite` not found: it needs SQLite >= 3.37' \

@@ -106,11 +106,27 @@ TEST_CASE("dataset: the tables hold more than sixty kinds, and almost every code
   std::vector<std::string> missing;
   for (std::size_t i = 0; i != finding_code_count; ++i)
     if (const std::string word{to_string(static_cast<FindingCode>(i))}; !codes.contains(word)) missing.push_back(word);
-  CHECK(missing ==
-        Codes{"unreadable",        "not_a_file",     "empty_file",       "blank_file",        "utf16",
-              "byte_order_mark",   "crlf",           "blank_line",       "line_too_long",     "json_array",
-              "spread_over_lines", "file_too_large", "too_few_examples", "too_many_examples", "validation_missing",
-              "over_budget",       "unknown_format", "too_many_tools",   "duplicate",         "overlap"});
+  CHECK(missing == Codes{"unreadable",
+                         "not_a_file",
+                         "empty_file",
+                         "blank_file",
+                         "utf16",
+                         "byte_order_mark",
+                         "crlf",
+                         "blank_line",
+                         "line_too_long",
+                         "json_array",
+                         "spread_over_lines",
+                         "file_too_large",
+                         "too_few_examples",
+                         "too_many_examples",
+                         "validation_missing",
+                         "over_budget",
+                         "method_not_offered",
+                         "unknown_format",
+                         "too_many_tools",
+                         "duplicate",
+                         "overlap"});
 }
 
 TEST_CASE("dataset: good files of each format have no finding", "[control][dataset]") {
@@ -144,7 +160,7 @@ TEST_CASE("dataset: what is right and looks odd has no finding", "[control][data
           R"({"messages":[)" + user + R"(,{"role":"assistant","content":"","tool_calls":[)" + call +
               R"(]},{"role":"tool","tool_call_id":"c1","content":"x"},{"role":"assistant","content":"a"}],)" + tools +
               "}",
-          R"({"messages":[)" + user + R"(,{"role":"assistant","refusal":"I will not"}]})",
+          R"({"messages":[)" + user + R"(,{"role":"assistant","content":"","refusal":"I will not"}]})",
           R"({"messages":[{"role":"user","content":[{"type":"text","text":"what is this?"},{"type":"image_url","image_url":{"url":"data:image/png;base64,iVBORw0KGgo=","detail":"low"}},{"type":"input_audio","input_audio":{"data":"UklGRg==","format":"wav"}},{"type":"file","file":{"file_id":"file-1"}}]},{"role":"assistant","content":[{"type":"text","text":"a"},{"type":"refusal","refusal":"b"}]}]})",
           R"(  {"messages" :	[ {"role": "user", "content": "\ud83d\ude00 \u00e9\/\b\f\n\r\t\"\\"} , {"role": "assistant", "content": "été 😀"} ] }  )",
           R"({"messages":[{"role":"user","content":"mail jane@example.com, git@host.org:a/b, a@b, sk-learn, task-force-1234567890123456, AKIA, user@localhost"},{"role":"assistant","content":"a"}]})"}) {
@@ -262,6 +278,31 @@ TEST_CASE("dataset: the format is that of the first line that has one", "[contro
   CHECK(check(R"({"answer": 4, "messages": [{"role": "user", "content": "a"}, {"content": "b", "role": "assistant"}]})")
             .format == DatasetFormat::chat);
   CHECK(check(R"({"input": {"messages": []}})").format == DatasetFormat::dpo);
+  // A grader may read what is called as another format's keys.
+  for (const std::string key : {"prompt", "completion", "input", "reference"})
+    CHECK(check(R"({"messages": [{"role": "user", "content": "a"}], ")" + key + R"(": {"x": 1}})").format ==
+          DatasetFormat::reinforcement);
+  // What logs of requests have, and what is misspelt, is for no grader.
+  for (const std::string key : {"metadata", "temperature", "model", "id", "toolz", "parallel_tool_cals", "functions"})
+    CHECK(check(R"({"messages": [{"role": "user", "content": "a"}], ")" + key + R"(": []})").format ==
+          DatasetFormat::chat);
+}
+
+TEST_CASE("dataset: where the last word decides the format, the finding says how to name another",
+          "[control][dataset]") {
+  const DatasetReport asked = check(R"({"messages": [{"role": "user", "content": "a"}]})");
+  REQUIRE(!asked.findings.empty());
+  CHECK(asked.findings[0].code == "no_assistant_message");
+  CHECK(asked.findings[0].message.find("--format reinforcement") != std::string::npos);
+  const DatasetReport told = check(R"({"messages": [{"role": "system", "content": "a"}]})");
+  REQUIRE(!told.findings.empty());
+  CHECK(told.findings[0].message.find("--format") == std::string::npos);
+  const DatasetReport graded = check(R"({"messages": [{"role": "user", "content": "a"}], "reference": 1})"
+                                     "\n" +
+                                     good_line(DatasetFormat::chat, 1));
+  REQUIRE(!graded.findings.empty());
+  CHECK(graded.findings[0].code == "last_not_user");
+  CHECK(graded.findings[0].message.find("--format chat") != std::string::npos);
 }
 
 TEST_CASE("dataset: other tools' formats are known, and what to do about them", "[control][dataset]") {
@@ -295,6 +336,46 @@ TEST_CASE("dataset: fewer than ten examples are refused, ten are not", "[control
   const DatasetReport many = check(good_lines(DatasetFormat::chat, 12), {.examples_max = 11});
   CHECK(codes_of(many) == Codes{"too_many_examples"});
   CHECK(codes_of(check(good_lines(DatasetFormat::chat, 12), {.file_bytes_max = 100})) == Codes{"file_too_large"});
+}
+
+TEST_CASE("dataset: who trains decides what is refused", "[control][dataset]") {
+  const auto severities = [](const std::string& file, ProviderKind kind, DatasetOptions options = {}) {
+    options.limits = dataset_limits(kind);
+    const DatasetReport report = check(file, options);
+    std::string all;
+    for (const Finding& finding : report.findings)
+      all += std::string{finding.code} + (finding.severity == Severity::error ? "! " : "? ");
+    CHECK(report.ok == (all.find('!') == std::string::npos));
+    std::uint64_t errors = 0;
+    for (const FindingCount& each : report.counts)
+      if (each.severity == Severity::error) errors += each.count;
+    CHECK(report.errors == errors);
+    return all;
+  };
+  const std::string few = good_lines(DatasetFormat::chat, 3);
+  const std::string odd = good_lines(DatasetFormat::chat, 10) + "{\"messages\": 1, \"more\": 2}\n[7]\n";
+  const std::string broken = good_lines(DatasetFormat::chat, 10) + "{no JSON\n";
+  const std::string graded = good_lines(DatasetFormat::reinforcement, 10);
+  const DatasetOptions small{.file_bytes_max = 100};
+  for (const ProviderKind kind : {ProviderKind::openai, ProviderKind::azure}) {
+    CHECK(severities(few, kind) == "too_few_examples! ");
+    CHECK(severities(odd, kind) == "wrong_type! unknown_key! not_an_object! ");
+    CHECK(severities(good_lines(DatasetFormat::chat, 10), kind, small) == "file_too_large! ");
+    CHECK(severities(graded, kind) == "validation_missing! ");
+  }
+  CHECK(severities(few, ProviderKind::together) == "too_few_examples! ");
+  CHECK(severities(good_lines(DatasetFormat::chat, 10), ProviderKind::together, small) == "file_too_large? ");
+  CHECK(severities(graded, ProviderKind::together) == "method_not_offered! ");
+  CHECK(severities(few, ProviderKind::command) == "too_few_examples? ");
+  CHECK(severities(odd, ProviderKind::command) == "wrong_type? unknown_key? not_an_object? ");
+  CHECK(severities(good_lines(DatasetFormat::chat, 10), ProviderKind::command, small) == "file_too_large? ");
+  CHECK(severities(graded, ProviderKind::command) == "validation_missing? ");
+  CHECK(severities("{\"text\": \"a\"}\n", ProviderKind::command) == "unknown_format? too_few_examples? ");
+  for (const ProviderKind kind : {ProviderKind::openai, ProviderKind::together, ProviderKind::command}) {
+    const std::string all = severities(broken, kind);
+    CHECK(all.ends_with("! "));
+    CHECK(severities("", kind) == "empty_file! ");
+  }
 }
 
 TEST_CASE("dataset: reinforcement needs a validation file", "[control][dataset]") {
@@ -490,7 +571,32 @@ TEST_CASE("dataset: cost is tokens times epochs times price, of the training fil
   REQUIRE(codes_of(dear) == Codes{"over_budget"});
   CHECK_FALSE(dear.ok);
   CHECK(dear.findings[0].message.find("cost_max_usd") != std::string::npos);
+  CHECK(dear.findings[0].message.find(std::to_string(free.estimate.tokens) + " tokens an epoch, 2 epochs") !=
+        std::string::npos);
+  CHECK(dear.findings[0].message.find("= $0.001:") != std::string::npos);
   CHECK(check(training, {.cost_max_usd = 0.0}).ok);  // no price, no cost
+}
+
+TEST_CASE("dataset: a cost never looks smaller than it is, nor the same as a smaller limit", "[control][dataset]") {
+  CHECK(dollars_text(0) == "$0.00");
+  CHECK(dollars_text(0.07) == "$0.07");
+  CHECK(dollars_text(1.1) == "$1.10");
+  CHECK(dollars_text(0.000'000'1) == "$0.01");
+  CHECK(dollars_text(12.341) == "$12.35");
+  CHECK(dollars_text(50, 4) == "$50.0000");
+  const auto both = [](double cost, double most) {
+    const DollarTexts texts = dollar_texts(cost, most);
+    return texts.cost + " > " + texts.most;
+  };
+  CHECK(both(51.2, 50) == "$51.20 > $50.00");
+  CHECK(both(50.000'1, 50) == "$50.01 > $50.00");
+  CHECK(both(0.0126, 0.001) == "$0.013 > $0.001");
+  CHECK(both(0.001'000'1, 0.001) == "$0.002 > $0.001");
+  CHECK(both(50, 0) == "$50.00 > $0.00");
+  for (const double most : {0.001, 0.07, 0.1, 1.0 / 3, 50.0, 1e6}) {
+    const DollarTexts next = dollar_texts(std::nextafter(most, 1e9), most);
+    CHECK(next.cost != next.most);
+  }
 }
 
 TEST_CASE("dataset: past what the model takes nothing is paid, and without a limit everything is",
@@ -587,9 +693,9 @@ TEST_CASE("dataset: no message shows a secret, wherever it stands", "[control][d
     }
   }
   CHECK(findings > 3'000);
-  CHECK(quoted("plain") == "\"plain\"");
-  CHECK(quoted(std::string(39, 'a') + "\u00E9\u00E9") == '"' + std::string(39, 'a') + "...\"");
-  CHECK(quoted("x " + secret).find("sk-") == std::string::npos);
+  CHECK(canary::quoted("plain") == "\"plain\"");
+  CHECK(canary::quoted(std::string(39, 'a') + "\u00E9\u00E9") == '"' + std::string(39, 'a') + "...\"");
+  CHECK(canary::quoted("x " + secret).find("sk-") == std::string::npos);
 }
 
 // --- hostile events --------------------------------------------------------------------------------------------------

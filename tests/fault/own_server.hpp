@@ -12,6 +12,7 @@
 #include <catch2/catch_test_macros.hpp>
 
 #include "../adapters/temporary_folder.hpp"
+#include "test_paths.hpp"
 
 namespace canary::test {
 

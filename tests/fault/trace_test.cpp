@@ -17,6 +17,7 @@
 #include "canary/engine.hpp"
 #include "recorded.hpp"
 #include "sites.hpp"
+#include "test_paths.hpp"
 
 namespace trace_test {
 

@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "json.hpp"
+#include "test_paths.hpp"
 
 namespace {
 

@@ -20,8 +20,8 @@ struct CheckOptions {
   PreflightOptions preflight;
 };
 
-/// The configuration's, for the base model and its price; defaults where nobody named a file and none is there.
-FineTuneConfig settings_of(const Context& context) {
+/// The file's, with what the environment says; defaults where nobody named a file and none is there.
+Config configuration_of(const Context& context) {
   const std::string path = config_path(context.config_file);
   std::error_code ignored;
   const char* variable = std::getenv("CANARY_CONFIG");
@@ -29,11 +29,15 @@ FineTuneConfig settings_of(const Context& context) {
   Config config;
   if (named || std::filesystem::exists(path, ignored)) config = load_configuration(path);
   apply_environment(config, [](const char* name) { return std::getenv(name); });
-  return config.fine_tune;
+  return config;
 }
 
 void check(Context& context, const CheckOptions& options) {
-  write_report(context, run_preflight(settings_of(context), options.file, options.validation, options.preflight));
+  const Config config = configuration_of(context);
+  PreflightOptions preflight = options.preflight;
+  if (const ProviderConfig* provider = config.find_provider(config.fine_tune.provider))
+    preflight.provider = provider->kind;
+  write_report(context, run_preflight(config.fine_tune, options.file, options.validation, preflight));
 }
 
 void add_check(Syntax train, Context& context) {
@@ -43,10 +47,12 @@ void add_check(Syntax train, Context& context) {
   add_text(verb, "validation", options->validation, "Validation data, JSONL")->type_name("VAL");
   add_preflight_options(verb, options->preflight);
   verb.footer(
-      "Every finding has file, line, column, and what to do. Exit 5 when one is an error, and when the cost is above\n"
-      "cost_max_usd of [fine_tune]. The price is the base model's in [fine_tune.price_per_million_usd]; "
-      "AI_FT_BASE_MODEL\n"
-      "goes before base_model. Without a canary.toml there is no cost. Tokens are estimated, and nothing is sent.");
+      "Every finding has file, line, column, and what to do; of more than 1,000 errors or 1,000 warnings the first\n"
+      "are shown, by --json too, and all are counted. Exit 5 when one is an error, and when the cost is above\n"
+      "cost_max_usd of [fine_tune]. What is an error depends on the kind of its provider: of a program of your own,\n"
+      "data of another shape is warned of. The price is the base model's in [fine_tune.price_per_million_usd];\n"
+      "AI_FT_BASE_MODEL goes before base_model, AI_FT_PROVIDER before provider. Without a canary.toml there is no\n"
+      "cost, and the rules are OpenAI's. Tokens are estimated, and nothing is sent.");
   verb.callback([&context, options] { check(context, *options); });
 }
 

@@ -4,7 +4,6 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <array>
 #include <cstdio>
 #include <string_view>
 #include <vector>
@@ -20,6 +19,7 @@ namespace {
 
 namespace json = boost::json;
 
+/// Of a command that goes no further.
 constexpr std::size_t shown_max = 20;
 
 DatasetFormat format_argument(const std::string& text) {
@@ -46,11 +46,11 @@ std::string line_of(const Finding& finding, int fd) {
 }
 
 /// The first ones, in their order: errors before warnings, where not all have room.
-std::vector<const Finding*> first_findings(const DatasetReport& report) {
+std::vector<const Finding*> first_findings(const DatasetReport& report, std::size_t most) {
   std::vector<const Finding*> first;
   for (const Severity severity : {Severity::error, Severity::warning})
     for (const Finding& finding : report.findings)
-      if (finding.severity == severity && first.size() != shown_max) first.push_back(&finding);
+      if (finding.severity == severity && first.size() != most) first.push_back(&finding);
   std::sort(first.begin(), first.end());  // they lie in one vector
   return first;
 }
@@ -68,19 +68,13 @@ std::string counts_text(const DatasetReport& report) {
   return codes.empty() ? text : text + codes + ')';
 }
 
-std::string findings_text(const DatasetReport& report, int fd) {
+std::string findings_text(const DatasetReport& report, int fd, std::size_t most) {
   std::string text;
-  const std::vector<const Finding*> first = first_findings(report);
+  const std::vector<const Finding*> first = first_findings(report, most);
   for (const Finding* finding : first) text += line_of(*finding, fd);
   if (const std::uint64_t more = report.errors + report.warnings - first.size(); more != 0)
     text += "and " + thousands(more) + " more\n";
   return text;
-}
-
-std::string dollars(double usd) {
-  std::array<char, 64> text{};
-  std::snprintf(text.data(), text.size(), "%.2f", usd);
-  return std::string{"$"} + text.data();
 }
 
 json::value cost_value(const Estimate& estimate) {
@@ -106,6 +100,7 @@ DatasetReport run_preflight(const FineTuneConfig& settings, const std::string& t
                             const PreflightOptions& options) {
   DatasetOptions wanted;
   if (!options.format.empty()) wanted.format = format_argument(options.format);
+  wanted.limits = dataset_limits(options.provider);
   wanted.epochs = options.epochs;
   wanted.max_tokens = options.max_tokens;
   if (const ModelPrice* price = settings.find_price(settings.base_model))
@@ -150,14 +145,15 @@ json::object report_value(const DatasetReport& report) {
 void write_report(Context& context, const DatasetReport& report) {
   if (!report.ok) context.exit = Exit::invalid_input;
   if (context.json) return write_document(context.out, report_value(report));
-  context.out.write(findings_text(report, STDOUT_FILENO));
+  context.out.write(findings_text(report, STDOUT_FILENO, report.findings.size()));
   std::string text = report.format ? std::string{to_string(*report.format)} + ", " : std::string{};
   text += plural(report.examples, "example");
   if (report.validation_examples != 0) text += ", " + thousands(report.validation_examples) + " for validation";
   text += ": " + counts_text(report) + '\n';
   if (report.examples != 0) {
-    text += "about " + plural(report.estimate.tokens, "token") + " in " + plural(report.estimate.epochs, "epoch");
-    text += report.estimate.cost_usd ? ": " + dollars(*report.estimate.cost_usd) + '\n'
+    text +=
+        "about " + plural(report.estimate.tokens, "token") + " an epoch, " + plural(report.estimate.epochs, "epoch");
+    text += report.estimate.cost_usd ? ": " + dollars_text(*report.estimate.cost_usd) + '\n'
                                      : std::string{"; no cost without the base model's price in [fine_tune]\n"};
   }
   context.out.write(text);
@@ -167,7 +163,7 @@ void refuse_dataset(Context& context, const DatasetReport& report) {
   const std::string message = "the training data has " + counts_text(report) + "; nothing was started";
   const std::string hint = "canary train check says all about it";
   if (!context.json) {
-    std::fputs(findings_text(report, STDERR_FILENO).c_str(), stderr);
+    std::fputs(findings_text(report, STDERR_FILENO, shown_max).c_str(), stderr);
     throw Failure{Exit::invalid_input, message, hint};
   }
   json::object document{{"error",

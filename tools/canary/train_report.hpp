@@ -14,9 +14,10 @@ namespace canary::cli {
 
 /// What commands that look at training data are told about it.
 struct PreflightOptions {
-  std::string format;            ///< empty: as the first line says
-  std::uint32_t epochs = 0;      ///< 0: as providers do
-  std::uint32_t max_tokens = 0;  ///< longest example of the model; 0: unknown
+  std::string format;                            ///< empty: as the first line says
+  std::uint32_t epochs = 0;                      ///< 0: as providers do
+  std::uint32_t max_tokens = 0;                  ///< longest example of the model; 0: unknown
+  ProviderKind provider = ProviderKind::openai;  ///< whose rules hold
 };
 
 void add_preflight_options(Syntax verb, PreflightOptions& options);
@@ -30,11 +31,11 @@ void add_preflight_options(Syntax verb, PreflightOptions& options);
 /// As --json prints it.
 [[nodiscard]] boost::json::object report_value(const DatasetReport& report);
 
-/// All of it as a result: findings as a compiler prints them, counts, the estimate. The exit is invalid_input when there are
-/// errors.
+/// All of it as a result: every finding that was kept, as a compiler prints it, counts, the estimate. The exit is
+/// invalid_input when there are errors.
 void write_report(Context& context, const DatasetReport& report);
 
-/// For a command that goes no further, since the data has errors: says so, with the findings on stderr.
+/// For a command that goes no further, since the data has errors: says so, with the first findings on stderr.
 /// Errors  Failure invalid_input, but with --json, where the document has both.
 void refuse_dataset(Context& context, const DatasetReport& report);
 

@@ -8,6 +8,11 @@
 // where payloads are on. Where the version's own model cannot be had and the task has a fallback, the record has two. The
 // version's is a failure, and counts as one. The default's is an interaction of the default with reason `fallback`: it shows
 // what was spent and what was answered, and is no evidence for either side of a split, since nobody's coin chose it.
+//
+// What is not known is recorded as 0: tokens that the server did not tell (`usage_known`: it ignores stream_options, or the
+// stream ended early), and the cost of a model without a price (`priced`). To a metric of cost such an answer was free, and a
+// candidate that has many of them looks cheap: with prices, give every model one, `*` for all others, before the guard
+// watches cost.
 #pragma once
 
 #include <chrono>
@@ -40,7 +45,9 @@ struct ChatReply {
   std::string hint;        ///< what to do; may be empty
   bool fell_back = false;  ///< the default was asked, since the model of `replaced` cannot be had
   Decision replaced;
-  bool recorded = false;  ///< all of it
+  bool recorded = false;     ///< all of it
+  bool usage_known = false;  ///< the server told tokens; else tokens and cost are recorded as 0
+  bool priced = false;       ///< the model has a price; else its cost is recorded as 0
   std::int64_t latency_us = 0;
   std::uint32_t tokens_in = 0;
   std::uint32_t tokens_out = 0;
@@ -52,12 +59,13 @@ struct ChatReply {
 template <class Engine>
 class OpenAiChat {
  public:
-  /// Errors  ChatError for a key that is not set, and for an URL that a key may not be sent to.
+  /// Errors  as ChatClient().
   OpenAiChat(Engine& engine, OpenAiChatOptions options) : engine_{engine}, client_{std::move(options)} {}
 
   /// Picks the version that serves `key`, asks its model, and records what became of it.
   /// Output  always a reply: without a network, a store or a default too.
-  /// Errors  ChatError for parameters that are no JSON object; what on_text throws, after it is recorded as cancelled.
+  /// Errors  ChatError for parameters that are no JSON object, or have tools, functions or n; what on_text throws, after
+  ///         it is recorded as cancelled.
   [[nodiscard]] ChatReply complete(Task task, std::string_view key, const std::vector<ChatMessage>& messages,
                                    const ChatOptions& options = {}) {
     check(options);
@@ -137,7 +145,8 @@ void OpenAiChat<Engine>::ask(ChatReply& reply, const std::vector<ChatMessage>& m
     thrown = std::current_exception();
   }
   reply.latency_us = std::chrono::duration_cast<std::chrono::microseconds>(Clock::now() - begin).count();
-  const std::string request = boost::json::serialize(detail::chat_messages(messages));
+  const std::string request = client_.without_key(boost::json::serialize(detail::chat_messages(messages)));
+  const std::string response = answer.ok ? client_.without_key(answer.text) : std::string{};
   reply.recorded = engine_.record(reply.decision, {.latency_us = reply.latency_us,
                                                    .ok = answer.ok,
                                                    .tokens_in = answer.tokens_in,
@@ -145,7 +154,7 @@ void OpenAiChat<Engine>::ask(ChatReply& reply, const std::vector<ChatMessage>& m
                                                    .cost_microusd = answer.cost_microusd,
                                                    .error = answer.error,
                                                    .request = request,
-                                                   .response = answer.ok ? answer.text : std::string_view{}});
+                                                   .response = response});
   if (thrown) std::rethrow_exception(thrown);
   reply.ok = answer.ok;
   reply.text = std::move(answer.text);
@@ -153,6 +162,8 @@ void OpenAiChat<Engine>::ask(ChatReply& reply, const std::vector<ChatMessage>& m
   reply.error = answer.error;
   reply.message = std::move(answer.message);
   reply.hint = std::move(answer.hint);
+  reply.usage_known = answer.usage_known;
+  reply.priced = answer.priced;
   reply.tokens_in = answer.tokens_in;
   reply.tokens_out = answer.tokens_out;
   reply.cost_microusd = answer.cost_microusd;

@@ -43,11 +43,11 @@ struct OpenAiChatOptions {
   bool key_alone = false;    ///< the key as `api-key: KEY`, as Azure has it, and not as a bearer's token
   std::string ca_file = {};  ///< see HttpClientOptions
   std::uint32_t connect_ms = 5'000;
-  std::uint32_t idle_ms = 30'000;   ///< longest silence
+  std::uint32_t idle_ms = 30'000;   ///< longest silence of a stream; an answer that comes whole has total_ms
   std::uint32_t total_ms = 60'000;  ///< for an answer with all tries and waits, a fallback's too
   HttpRetry retry{.tries = 3, .backoff = {.first_ms = 250, .longest_ms = 5'000}, .retry_after_most_s = 30};
   std::size_t reply_bytes = std::size_t{4} << 20;  ///< of an answer, at most
-  std::vector<ChatPrice> prices = {};              ///< a model without one costs 0
+  std::vector<ChatPrice> prices = {};              ///< see ChatAnswer::priced for a model without one; * stands for all
   std::function<const char*(const char*)> environment = [](const char* name) -> const char* {
     return std::getenv(name);
   };
@@ -74,6 +74,8 @@ struct ChatAnswer {
   std::string message;  ///< why it failed; holds no secret
   std::string hint;
   bool about_model = false;  ///< it failed because of the model's name: another may do
+  bool usage_known = false;  ///< the server told tokens; else they are 0, and so is the cost
+  bool priced = false;       ///< the model has a price; else the cost is 0
   std::uint32_t tokens_in = 0;
   std::uint32_t tokens_out = 0;
   std::int64_t cost_microusd = 0;
@@ -86,11 +88,13 @@ class ChatClient {
   using Clock = std::chrono::steady_clock;
 
   /// Reads the key.
-  /// Errors  ChatError for a variable that is not set, and for an URL that a key may not be sent to.
+  /// Errors  ChatError for a variable that is not set or holds no key, and for an URL that is none, has a query, or is
+  ///         plain http to another machine: with or without a key, what is asked could be read on the way.
   explicit ChatClient(OpenAiChatOptions options);
 
-  /// Asks, and again where that may help and nothing has been handed on yet, until the deadline.
-  /// Errors  ChatError for parameters that are no JSON object; what on_text throws. All else is in the answer.
+  /// Asks, and again where that may help and nothing has been handed on yet, until the deadline. A question that was sent
+  /// and not answered in time is not sent again: it may be answered and billed all the same.
+  /// Errors  ChatError for parameters that cannot be; what on_text throws. All else is in the answer.
   [[nodiscard]] ChatAnswer ask(std::string_view model, const std::vector<ChatMessage>& messages,
                                const ChatOptions& options, Clock::time_point deadline);
 
@@ -98,6 +102,9 @@ class ChatClient {
   void cancel() noexcept;
 
   [[nodiscard]] const OpenAiChatOptions& options() const noexcept { return options_; }
+  /// The text with `[key]` where the key stood: a server may say what it was sent.
+  [[nodiscard]] std::string without_key(std::string text) const;
+  [[nodiscard]] bool has_price(std::string_view model) const noexcept { return price_of(model) != nullptr; }
 
  private:
   struct Stream;
@@ -108,13 +115,14 @@ class ChatClient {
   [[nodiscard]] ChatAnswer try_once(HttpClient& client, const std::string& body, std::string_view model,
                                     const ChatOptions& options, Clock::time_point deadline,
                                     std::optional<std::uint64_t>& again_after_ms, bool& again);
-  [[nodiscard]] HttpRequest request_of(const std::string& body, Clock::time_point deadline) const;
+  [[nodiscard]] HttpRequest request_of(const std::string& body, bool streamed, Clock::time_point deadline) const;
   [[nodiscard]] ChatAnswer answer_of(detail::ChatRead&& read, std::string_view model) const;
   [[nodiscard]] ChatAnswer refused(const HttpResponse& response, std::string_view model) const;
   [[nodiscard]] ChatAnswer lost(const HttpError& error) const;
   [[nodiscard]] ChatAnswer failed(ErrorKind kind, std::string message, std::string hint = {}) const;
-  [[nodiscard]] std::string without_key(std::string text) const;
-  [[nodiscard]] std::int64_t cost_of(std::string_view model, std::uint32_t in, std::uint32_t out) const noexcept;
+  [[nodiscard]] std::string shown_without_key(std::string text, std::size_t most) const;
+  void take_figures(ChatAnswer& answer, const detail::ChatRead& read, std::string_view model) const noexcept;
+  [[nodiscard]] const ChatPrice* price_of(std::string_view model) const noexcept;
   [[nodiscard]] bool wait(std::uint32_t wait_ms, Clock::time_point deadline);
 
   OpenAiChatOptions options_;
@@ -161,7 +169,7 @@ struct ChatClient::Stream {
   const ChatOptions& options;
   std::size_t most;
   detail::ChatRead read = {};
-  SseReader events{};
+  SseReader events{most};
   std::string whole = {};  // until there is an event
   bool any_event = false;
   bool any_text = false;
@@ -211,12 +219,18 @@ inline ChatClient::ChatClient(OpenAiChatOptions options) : options_{std::move(op
     throw ChatError{"the chat endpoint's URL has a user or password in it; leave it out: keys come from a variable"};
   if (const UrlFault fault = webhook_url_fault(options_.base_url); !fault.message.empty())
     throw ChatError{"the chat endpoint's URL is " + std::string{fault.message} + "; " + std::string{fault.hint}};
+  if (options_.base_url.find_first_of("?#") != std::string::npos)
+    throw ChatError{
+        "the chat endpoint's URL has a query or a fragment, behind which no path can be; leave ? and # out"};
   if (options_.api_key_env.empty()) return;
   const char* key = options_.environment(options_.api_key_env.c_str());
   if (key == nullptr || *key == '\0')
     throw ChatError{"no key for " + shown_url(options_.base_url) + ": the variable " + options_.api_key_env +
                     " is not set; export the key in it, or name no variable where none is needed"};
   key_ = key;
+  if (std::any_of(key_.begin(), key_.end(), [](char c) { return (c >= 0 && c < ' ') || c == 0x7F; }))
+    throw ChatError{"the variable " + options_.api_key_env +
+                    " holds no key: there is a line's end or another control byte in it; look for a stray newline"};
 }
 
 inline void ChatClient::cancel() noexcept {
@@ -248,7 +262,7 @@ inline std::string ChatClient::body_of(std::string_view model, const std::vector
   return boost::json::serialize(body);
 }
 
-inline HttpRequest ChatClient::request_of(const std::string& body, Clock::time_point deadline) const {
+inline HttpRequest ChatClient::request_of(const std::string& body, bool streamed, Clock::time_point deadline) const {
   const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(deadline - Clock::now()).count();
   const auto left_ms = static_cast<std::uint32_t>(std::clamp<std::int64_t>(left, 1, 0x7FFF'FFFF));
   HttpRequest request;
@@ -260,7 +274,7 @@ inline HttpRequest ChatClient::request_of(const std::string& body, Clock::time_p
                                                  : HttpHeader{"Authorization", "Bearer " + key_});
   request.body = body;
   request.connect_ms = std::min(options_.connect_ms, left_ms);
-  request.idle_ms = options_.idle_ms;
+  request.idle_ms = streamed ? options_.idle_ms : 0;
   request.total_ms = left_ms;
   request.body_bytes = options_.reply_bytes;
   return request;
@@ -275,6 +289,7 @@ inline ChatAnswer ChatClient::ask(std::string_view model, const std::vector<Chat
     std::optional<std::uint64_t> asked_ms;
     bool again = false;
     ChatAnswer answer = try_once(lease.client(), body, model, options, deadline, asked_ms, again);
+    answer.priced = has_price(model);
     if (!again) return answer;
     const double draw = std::uniform_real_distribution<double>{}(random);
     const std::optional<std::uint32_t> wait_ms = retry_wait_ms(options_.retry, failures, asked_ms, draw);
@@ -286,7 +301,7 @@ inline ChatAnswer ChatClient::ask(std::string_view model, const std::vector<Chat
 inline ChatAnswer ChatClient::try_once(HttpClient& client, const std::string& body, std::string_view model,
                                        const ChatOptions& options, Clock::time_point deadline,
                                        std::optional<std::uint64_t>& again_after_ms, bool& again) {
-  HttpRequest request = request_of(body, deadline);
+  HttpRequest request = request_of(body, options.on_text != nullptr, deadline);
   Stream stream{options, options_.reply_bytes};
   if (options.on_text) request.on_body = [&stream](std::string_view piece) { return stream.take(piece); };
   bool whole = false;
@@ -305,13 +320,11 @@ inline ChatAnswer ChatClient::try_once(HttpClient& client, const std::string& bo
   } catch (const HttpError& error) {
     whole = stream.done || !stream.read.finish_reason.empty();  // then all that is missing is the end
     answer = lost(error);
-    again = may_change(error.code) && !stream.any_text;
+    again = may_change(error.code) && error.code != HttpErrc::timeout && !stream.any_text;
   }
   const auto with_text = [&](ChatAnswer made) {
     made.text = std::move(stream.read.text);
-    made.tokens_in = stream.read.tokens_in;
-    made.tokens_out = stream.read.tokens_out;
-    made.cost_microusd = cost_of(model, made.tokens_in, made.tokens_out);
+    take_figures(made, stream.read, model);
     return made;
   };
   const std::string where = shown_url(options_.base_url);
@@ -338,13 +351,13 @@ inline ChatAnswer ChatClient::answer_of(detail::ChatRead&& read, std::string_vie
   const std::string where = shown_url(options_.base_url);
   ChatAnswer answer;
   if (read.failed) {
-    const std::string words = detail::shown(read.fault.message.empty() ? read.fault.code : read.fault.message, 500);
+    const std::string words = shown_without_key(read.fault.message.empty() ? read.fault.code : read.fault.message, 500);
     answer = failed(detail::chat_error_kind(200, read.fault), where + " gave up in its answer: " + words);
   } else if (!read.has_choice) {
     answer = failed(ErrorKind::invalid_output, where + ": the answer is empty");
   } else if (read.finish_reason == "content_filter" || (!read.refusal.empty() && read.text.empty())) {
     answer = failed(ErrorKind::refused,
-                    "the model declined" + (read.refusal.empty() ? "" : ": " + detail::shown(read.refusal, 500)));
+                    "the model declined" + (read.refusal.empty() ? "" : ": " + shown_without_key(read.refusal, 500)));
   } else if (read.text.empty()) {
     answer = failed(ErrorKind::invalid_output, where + ": the answer has no text");
   } else {
@@ -352,17 +365,15 @@ inline ChatAnswer ChatClient::answer_of(detail::ChatRead&& read, std::string_vie
   }
   answer.text = std::move(read.text);
   answer.finish_reason = std::move(read.finish_reason);
-  answer.tokens_in = read.tokens_in;
-  answer.tokens_out = read.tokens_out;
-  answer.cost_microusd = cost_of(model, read.tokens_in, read.tokens_out);
+  take_figures(answer, read, model);
   return answer;
 }
 
 inline ChatAnswer ChatClient::refused(const HttpResponse& response, std::string_view model) const {
   const detail::ChatFault fault = detail::chat_fault(response.body);
   std::string message = shown_url(options_.base_url) + " answered " + std::to_string(response.status);
-  if (!fault.message.empty()) message += ": " + detail::shown(without_key(fault.message), 500);
-  if (!fault.code.empty()) message += " (" + detail::shown(without_key(fault.code), 64) + ')';
+  if (!fault.message.empty()) message += ": " + shown_without_key(fault.message, 500);
+  if (!fault.code.empty()) message += " (" + shown_without_key(fault.code, 64) + ')';
   std::string hint;
   if (response.status == 401 && options_.api_key_env.empty()) hint = "it wants a key: name its variable in api_key_env";
   if (response.status == 401 && !options_.api_key_env.empty())
@@ -398,14 +409,18 @@ inline ChatAnswer ChatClient::failed(ErrorKind kind, std::string message, std::s
   return answer;
 }
 
-/// A server may say what it was sent.
 inline std::string ChatClient::without_key(std::string text) const {
   for (std::size_t at = 0; !key_.empty() && (at = text.find(key_, at)) != std::string::npos;)
     text.replace(at, key_.size(), "[key]");
   return text;
 }
 
-inline std::int64_t ChatClient::cost_of(std::string_view model, std::uint32_t in, std::uint32_t out) const noexcept {
+/// Cut behind that: a cut through a key would leave a part of it.
+inline std::string ChatClient::shown_without_key(std::string text, std::size_t most) const {
+  return detail::shown(without_key(std::move(text)), most);
+}
+
+inline const ChatPrice* ChatClient::price_of(std::string_view model) const noexcept {
   const ChatPrice* best = nullptr;
   for (const ChatPrice& each : options_.prices) {
     const std::string_view name = each.model;
@@ -413,10 +428,20 @@ inline std::int64_t ChatClient::cost_of(std::string_view model, std::uint32_t in
     if (name != model && !prefix) continue;
     if (best == nullptr || name == model || (best->model != model && best->model.size() < name.size())) best = &each;
   }
-  if (best == nullptr) return 0;
+  return best;
+}
+
+inline void ChatClient::take_figures(ChatAnswer& answer, const detail::ChatRead& read,
+                                     std::string_view model) const noexcept {
+  const ChatPrice* price = price_of(model);
+  answer.usage_known = read.usage_known;
+  answer.tokens_in = read.tokens_in;
+  answer.tokens_out = read.tokens_out;
+  if (price == nullptr) return;
   constexpr std::uint64_t million = 1'000'000;  // tokens have 31 bits, prices 32: two products fit
-  return static_cast<std::int64_t>(
-      (std::uint64_t{in} * best->in_microusd + std::uint64_t{out} * best->out_microusd + million / 2) / million);
+  const std::uint64_t parts =
+      std::uint64_t{read.tokens_in} * price->in_microusd + std::uint64_t{read.tokens_out} * price->out_microusd;
+  answer.cost_microusd = static_cast<std::int64_t>((parts + million / 2) / million);
 }
 
 }  // namespace canary

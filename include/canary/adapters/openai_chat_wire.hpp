@@ -56,13 +56,17 @@ namespace detail {
   return array;
 }
 
-/// Errors  ChatError for what is no object.
+/// Errors  ChatError for what is no object, and for what asks for answers that are no one text.
 [[nodiscard]] inline boost::json::object chat_parameters(std::string_view text) {
   if (text.empty()) return {};
   boost::json::error_code error;
   boost::json::value parsed = boost::json::parse(json_view(text), error);
   if (error || !parsed.is_object())
     throw ChatError{R"(ChatOptions::parameters is no JSON object; expected {"temperature":0.2}, or nothing)"};
+  for (const char* name : {"tools", "functions", "n"})
+    if (parsed.get_object().contains(name))
+      throw ChatError{"ChatOptions::parameters has \"" + std::string{name} +
+                      "\": an answer is one text here, and calls and choices beside it would be lost; leave it out"};
   return std::move(parsed.as_object());
 }
 
@@ -99,13 +103,37 @@ struct ChatFault {
   return error ? ChatFault{} : chat_fault(parsed);
 }
 
+/// True if the model is named, whole, and it is said that it cannot be had.
+[[nodiscard]] inline bool says_model_is_missing(std::string_view words, std::string_view model) {
+  const auto letter = [](char c) {
+    return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '-' || c == '_';
+  };
+  const auto goes_on = [&](std::size_t at) {  // a name may have these within it; at its end they are the sentence's
+    if (at >= words.size()) return false;
+    if (letter(words[at]) || words[at] == '/' || words[at] == '@') return true;
+    return (words[at] == '.' || words[at] == ':') && at + 1 < words.size() && letter(words[at + 1]);
+  };
+  bool named = false;
+  for (std::size_t at = 0; !model.empty() && !named && (at = words.find(model, at)) != std::string_view::npos; ++at)
+    named = (at == 0 || (!letter(words[at - 1]) && words[at - 1] != '.')) && !goes_on(at + model.size());
+  if (!named) return false;
+  std::string lower{words};
+  for (char& c : lower)
+    if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
+  constexpr std::array<std::string_view, 10> phrases{
+      "not found",     "not exist",         "no access",     "not have access", "no such model",
+      "not available", "not a valid model", "invalid model", "unknown model",   "no longer available"};
+  return std::any_of(phrases.begin(), phrases.end(),
+                     [&](std::string_view each) { return lower.find(each) != std::string::npos; });
+}
+
 /// True if it is this model that cannot be had, so that another may do.
 [[nodiscard]] inline bool is_about_model(int status, const ChatFault& fault, std::string_view model) {
   if (status != 400 && status != 403 && status != 404 && status != 410) return false;
   constexpr std::array<std::string_view, 5> codes{"model_not_found", "invalid_model", "unknown_model",
                                                   "model_not_supported", "DeploymentNotFound"};
   if (fault.param == "model" || std::find(codes.begin(), codes.end(), fault.code) != codes.end()) return true;
-  return fault.param.empty() && !model.empty() && fault.message.find(model) != std::string::npos;
+  return fault.param.empty() && says_model_is_missing(fault.message, model);
 }
 
 [[nodiscard]] inline ErrorKind chat_error_kind(int status, const ChatFault& fault) {
@@ -123,6 +151,7 @@ struct ChatRead {
   std::string finish_reason;
   std::uint32_t tokens_in = 0;
   std::uint32_t tokens_out = 0;
+  bool usage_known = false;
   bool has_choice = false;
   bool failed = false;  ///< there was an error in the stream: `fault`
   ChatFault fault;
@@ -163,6 +192,11 @@ inline bool take_chat(ChatRead& read, std::string_view body, const char* part) {
   if (usage != nullptr) {
     read.tokens_in = chat_tokens(*usage, "prompt_tokens");
     read.tokens_out = chat_tokens(*usage, "completion_tokens");
+    const auto is_told = [usage](const char* name) {
+      const boost::json::value* value = usage->if_contains(name);
+      return value != nullptr && value->is_int64();
+    };
+    read.usage_known = is_told("prompt_tokens") && is_told("completion_tokens");
   }
   const boost::json::value* list = object->if_contains("choices");
   const boost::json::array* choices = list == nullptr ? nullptr : list->if_array();

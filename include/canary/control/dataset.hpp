@@ -7,12 +7,17 @@
 
 #include <algorithm>
 #include <array>
+#include <cmath>
 #include <cstddef>
 #include <cstdint>
+#include <cstdio>
+#include <cstdlib>
 #include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
+
+#include "canary/control/config.hpp"
 
 namespace canary {
 
@@ -49,7 +54,7 @@ inline constexpr std::array<DatasetFormat, 4> dataset_formats{DatasetFormat::cha
 }
 
 enum class Severity : std::uint8_t {
-  error,    ///< a provider refuses it, or what is learned from it is not what was meant
+  error,    ///< the provider refuses it, or what is learned from it is not what was meant
   warning,  ///< it can be trained on, and is worth a look
 };
 
@@ -91,6 +96,30 @@ inline constexpr std::uint64_t dataset_examples_min = 10;
 /// offer are trained at. Such an example is cut there, not refused.
 inline constexpr std::uint32_t long_example_tokens = 4'096;
 
+/// What is refused depends on who trains.
+struct DatasetLimits {
+  std::uint64_t examples_min = dataset_examples_min;
+  bool strict =
+      true;  ///< false: wrong shapes, unknown keys and too few examples are warned of; what is no JSON is refused
+  bool bounded = true;        ///< false: a file past `file_bytes_max` is warned of
+  bool reinforcement = true;  ///< false: that is not offered
+  friend bool operator==(const DatasetLimits&, const DatasetLimits&) = default;
+};
+
+/// Those of a kind of provider. A program of one's own reads what it likes.
+[[nodiscard]] constexpr DatasetLimits dataset_limits(ProviderKind kind) noexcept {
+  switch (kind) {
+    case ProviderKind::openai:
+    case ProviderKind::azure:
+      return {};
+    case ProviderKind::together:
+      return {.bounded = false, .reinforcement = false};
+    case ProviderKind::command:
+      return {.strict = false, .bounded = false};
+  }
+  return {};
+}
+
 struct DatasetOptions {
   std::optional<DatasetFormat> format = {};  ///< empty: that of the first line which has one
   std::uint32_t epochs = 0;                  ///< 0: default_epochs()
@@ -103,6 +132,7 @@ struct DatasetOptions {
   std::size_t line_bytes_max = std::size_t{32} << 20;  ///< a longer line is not held in memory, nor read
   std::size_t findings_max = 1'000;                    ///< errors that are kept, and as many warnings
   bool sha256 = true;                                  ///< false: the files are not hashed
+  DatasetLimits limits = {};                           ///< see dataset_limits(); as they are: those of OpenAI
   friend bool operator==(const DatasetOptions&, const DatasetOptions&) = default;
 };
 
@@ -129,6 +159,37 @@ struct DatasetReport {
   if (3 * examples < 100) return static_cast<std::uint32_t>(std::min<std::uint64_t>(25, 100 / examples));
   if (3 * examples > 25'000) return static_cast<std::uint32_t>(std::max<std::uint64_t>(1, 25'000 / examples));
   return 3;
+}
+
+/// A cost in dollars, rounded up: it never looks smaller than it is.
+[[nodiscard]] inline std::string dollars_text(double usd, int digits = 2) {
+  const double scale = std::pow(10.0, digits);
+  const double up = std::ceil(usd * scale * (1 - 1e-12));  // 0.07 is a little more than that as a double
+  std::array<char, 400> text{};
+  std::snprintf(text.data(), text.size(), "$%.*f", digits, std::max(0.0, up) / scale);
+  return text.data();
+}
+
+/// A cost and what it may be at most, as texts.
+struct DollarTexts {
+  std::string cost;
+  std::string most;
+};
+
+/// With the digits that it takes to say `most` as it is, and to see that `cost` is more.
+[[nodiscard]] inline DollarTexts dollar_texts(double cost, double most) {
+  std::array<char, 400> text{};
+  for (int digits = 2; digits <= 12; ++digits) {
+    std::snprintf(text.data(), text.size(), "$%.*f", digits, most);
+    DollarTexts texts{dollars_text(cost, digits), text.data()};
+    if (std::strtod(text.data() + 1, nullptr) == most && texts.cost != texts.most) return texts;
+  }
+  DollarTexts texts;
+  std::snprintf(text.data(), text.size(), "$%.17g", cost);
+  texts.cost = text.data();
+  std::snprintf(text.data(), text.size(), "$%.17g", most);
+  texts.most = text.data();
+  return texts;
 }
 
 }  // namespace canary

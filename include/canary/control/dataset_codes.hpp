@@ -29,6 +29,7 @@ enum class FindingCode : std::uint8_t {
   too_many_examples,
   validation_missing,
   over_budget,
+  method_not_offered,
   // of a line that is no JSON
   json_truncated,
   invalid_utf8,
@@ -124,11 +125,12 @@ inline constexpr std::array<FindingKind, finding_code_count> finding_kinds{{
     {FindingCode::line_too_long, "line_too_long"},
     {FindingCode::json_array, "json_array"},
     {FindingCode::spread_over_lines, "spread_over_lines"},
-    {FindingCode::file_too_large, "file_too_large", Severity::warning},
+    {FindingCode::file_too_large, "file_too_large"},
     {FindingCode::too_few_examples, "too_few_examples"},
     {FindingCode::too_many_examples, "too_many_examples"},
     {FindingCode::validation_missing, "validation_missing"},
     {FindingCode::over_budget, "over_budget"},
+    {FindingCode::method_not_offered, "method_not_offered"},
     {FindingCode::json_truncated, "json_truncated"},
     {FindingCode::invalid_utf8, "invalid_utf8"},
     {FindingCode::nul_byte, "nul_byte"},
@@ -213,6 +215,15 @@ static_assert(in_order(), "a code is looked up by its number");
 
 [[nodiscard]] constexpr Severity severity_of(FindingCode code) noexcept {
   return detail::finding_kinds[static_cast<std::size_t>(code)].severity;
+}
+
+/// How grave it is where the data is trained on.
+[[nodiscard]] constexpr Severity severity_of(FindingCode code, const DatasetLimits& limits) noexcept {
+  const bool of_shape = code >= FindingCode::not_an_object && code <= FindingCode::empty_completion;
+  const bool of_need = code == FindingCode::too_few_examples || code == FindingCode::validation_missing;
+  if ((of_shape || of_need) && !limits.strict) return Severity::warning;
+  if (code == FindingCode::file_too_large && !limits.bounded) return Severity::warning;
+  return severity_of(code);
 }
 
 }  // namespace canary

@@ -14,15 +14,16 @@
 
 namespace canary {
 
-/// Looks at the keys at the top of one document, and at who speaks last in its messages.
+/// Looks at the keys at the top of one document, and at who speaks in its messages, and last.
 class FormatFinder final : public JsonEvents {
  public:
   /// Nothing for a document that is no example, or of no format that we know.
   [[nodiscard]] std::optional<DatasetFormat> format() const noexcept {
     if (!object_) return {};
-    if (preference_ || input_object_) return DatasetFormat::dpo;
-    // What is answered last is a chat; a question with something beside it is for a grader.
-    if (messages_) return last_user_ && other_ ? DatasetFormat::reinforcement : DatasetFormat::chat;
+    if (preference_ || (input_object_ && !messages_)) return DatasetFormat::dpo;
+    // What is answered last is a chat; a question with something beside it that a grader may read is reinforcement.
+    const bool graded = other_ || input_ || completion_;
+    if (messages_) return last_user_ && graded ? DatasetFormat::reinforcement : DatasetFormat::chat;
     if (completion_) return DatasetFormat::completions;
     return {};
   }
@@ -58,10 +59,11 @@ class FormatFinder final : public JsonEvents {
       completion_ = true;
     } else if (text.text == "input") {
       key_ = Key::input;
+      input_ = true;
     } else if (told == DatasetFormat::dpo) {
       preference_ = true;
     } else if (text.text != "tools" && text.text != "parallel_tool_calls" && text.text != "functions") {
-      other_ = true;
+      other_ = other_ || !is_of_a_request(text.text);
       if (hint_.empty()) hint_ = hint_of(text.text);
     }
   }
@@ -73,6 +75,38 @@ class FormatFinder final : public JsonEvents {
  private:
   enum class Key : std::uint8_t { other, messages, input };
 
+  /// What logs of requests have beside the messages, and misspelt keys of a chat: no grader reads these.
+  static bool is_of_a_request(std::string_view key) {
+    for (const std::string_view name : {"id",
+                                        "object",
+                                        "created",
+                                        "model",
+                                        "stream",
+                                        "stream_options",
+                                        "temperature",
+                                        "top_p",
+                                        "n",
+                                        "stop",
+                                        "seed",
+                                        "max_tokens",
+                                        "max_completion_tokens",
+                                        "presence_penalty",
+                                        "frequency_penalty",
+                                        "logit_bias",
+                                        "logprobs",
+                                        "top_logprobs",
+                                        "user",
+                                        "store",
+                                        "metadata",
+                                        "tool_choice",
+                                        "function_call",
+                                        "response_format",
+                                        "reasoning_effort",
+                                        "service_tier",
+                                        "usage"})
+      if (key == name) return true;
+    return !nearest(key, std::initializer_list<std::string_view>{"tools", "parallel_tool_calls", "functions"}).empty();
+  }
   static std::string hint_of(std::string_view key) {
     if (key == "conversations" || key == "conversation")
       return "for chat write {\"messages\": [{\"role\": ..., \"content\": ...}, ...]} instead of conversations with "
@@ -99,6 +133,7 @@ class FormatFinder final : public JsonEvents {
   bool last_user_ = false;
   bool other_ = false;
   bool preference_ = false;
+  bool input_ = false;
   bool input_object_ = false;
   bool completion_ = false;
   std::size_t first_key_ = 0;

@@ -306,11 +306,11 @@ inline void DatasetPass::look_for_twin() {
 
 inline void DatasetPass::count(FindingCode code, std::uint64_t times) noexcept {
   counts_[static_cast<std::size_t>(code)] += times;
-  by_severity_[static_cast<std::size_t>(severity_of(code))] += times;
+  by_severity_[static_cast<std::size_t>(severity_of(code, options_.limits))] += times;
 }
 
 inline void DatasetPass::keep(FindingCode code, std::uint64_t line, std::size_t column, std::string message) {
-  const Severity severity = severity_of(code);
+  const Severity severity = severity_of(code, options_.limits);
   std::size_t& kept = kept_[static_cast<std::size_t>(severity)];
   if (kept == options_.findings_max) return;
   ++kept;
@@ -353,15 +353,20 @@ inline void DatasetPass::commit(std::string_view line) {
 inline void DatasetPass::check_counts() {
   const Side& training = sides_[0];
   validation_ = false;
-  if (training.given && !training.failed && training.lines != 0 && training.lines < dataset_examples_min)
+  if (training.given && !training.failed && training.lines != 0 && training.lines < options_.limits.examples_min)
     add_of_file(FindingCode::too_few_examples, std::to_string(training.lines) + " examples; providers take " +
-                                                   std::to_string(dataset_examples_min) +
+                                                   std::to_string(options_.limits.examples_min) +
                                                    " or more, and 50 to 100 are a good beginning: add some");
   if (training.examples > options_.examples_max)
     add_of_file(FindingCode::too_many_examples, std::to_string(training.examples) + " examples; at most " +
                                                     std::to_string(options_.examples_max) +
                                                     " are taken: leave some out");
-  if (format_ == DatasetFormat::reinforcement && !sides_[1].given)
+  if (format_ == DatasetFormat::reinforcement && !options_.limits.reinforcement)
+    add_of_file(
+        FindingCode::method_not_offered,
+        "the provider offers no reinforcement; name another in [fine_tune], or say --format chat if answers are "
+        "imitated");
+  else if (format_ == DatasetFormat::reinforcement && !sides_[1].given)
     add_of_file(FindingCode::validation_missing, "reinforcement needs a validation file too; name one");
 }
 
@@ -373,14 +378,12 @@ inline void DatasetPass::estimate(DatasetReport& report) {
   const double cost = static_cast<double>(made.tokens) * made.epochs * *options_.usd_per_million_tokens / 1'000'000;
   made.cost_usd = cost;
   if (!options_.cost_max_usd || cost <= *options_.cost_max_usd) return;
-  const auto dollars = [](double usd) {
-    const std::string text = std::to_string(usd);
-    return '$' + text.substr(0, text.find('.') + 3);
-  };
-  add_of_file(FindingCode::over_budget, "about " + dollars(cost) + " for " + std::to_string(made.tokens) +
-                                            " tokens in " + std::to_string(made.epochs) +
-                                            " epochs, more than cost_max_usd = " + dollars(*options_.cost_max_usd) +
-                                            "; leave examples out, ask for fewer epochs, or raise it");
+  const DollarTexts texts = dollar_texts(cost, *options_.cost_max_usd);
+  add_of_file(FindingCode::over_budget, "about " + texts.cost + ": " + std::to_string(made.tokens) +
+                                            " tokens an epoch, " + std::to_string(made.epochs) +
+                                            (made.epochs == 1 ? " epoch" : " epochs") +
+                                            "; that is more than cost_max_usd = " + texts.most +
+                                            ": leave examples out, ask for fewer epochs, or raise it");
 }
 
 inline DatasetReport DatasetPass::report() {
@@ -396,7 +399,7 @@ inline DatasetReport DatasetPass::report() {
   report.findings = std::move(findings_);
   for (std::size_t i = 0; i != finding_code_count; ++i) {
     const auto code = static_cast<FindingCode>(i);
-    if (counts_[i] != 0) report.counts.push_back({to_string(code), severity_of(code), counts_[i]});
+    if (counts_[i] != 0) report.counts.push_back({to_string(code), severity_of(code, options_.limits), counts_[i]});
   }
   std::stable_sort(report.counts.begin(), report.counts.end(),
                    [](const FindingCount& a, const FindingCount& b) { return a.count > b.count; });

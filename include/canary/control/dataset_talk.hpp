@@ -131,7 +131,10 @@ class TalkRules {
       end_of_chat();
     } else if (last_ != Role::user && !(talk_ == Talk::dpo_input && last_ == Role::tool)) {
       add(FindingCode::last_not_user, last_at_,
-          "the last message is not the user's; the model answers behind it, so end with what it is to answer");
+          talk_ == Talk::reinforcement
+              ? "the last message is not the user's; the model answers behind it, so end with what it is to answer, or "
+                "say --format chat where answers are imitated"
+              : "the last message is not the user's; the model answers behind it, so end with what it is to answer");
     }
   }
 
@@ -149,7 +152,10 @@ class TalkRules {
   void end_of_chat() {
     if (assistants_ == 0)
       return add(FindingCode::no_assistant_message, at_,
-                 "no message of the assistant: nothing would be learned; add the answer, or take the line out");
+                 last_ == Role::user
+                     ? "no message of the assistant: nothing would be learned; add the answer, or say --format "
+                       "reinforcement where a grader judges what the model answers"
+                     : "no message of the assistant: nothing would be learned; add the answer, or take the line out");
     if (trained_ == 0)
       add(FindingCode::all_weights_zero, at_,
           "every message of the assistant has weight 0: nothing would be learned; give one weight 1");
@@ -204,11 +210,13 @@ class TalkRules {
   void content(const Message& message) {
     using Content = Message::Content;
     const bool assistant = message.role == Role::assistant;
-    const bool something_else =
-        assistant && (message.tool_calls_at || message.refusal_at || message.audio_at || message.old_call_at);
-    if (message.content == Content::absent && !something_else)
-      add(FindingCode::missing_key, message.at, "a message without \"content\"; add its text");
-    if (message.content == Content::null && !something_else)
+    const bool calls = assistant && (message.tool_calls_at || message.old_call_at);
+    const bool something_else = calls || (assistant && (message.refusal_at || message.audio_at));
+    if (message.content == Content::absent && !calls)
+      add(FindingCode::missing_key, message.at,
+          something_else ? "a message without \"content\", which only calls may lack; add its text"
+                         : "a message without \"content\"; add its text");
+    if (message.content == Content::null && !calls)
       add(FindingCode::null_content, *message.content_at,
           assistant ? "content may be null only beside tool_calls; write the text"
                     : "content may be null only for an assistant that calls tools; write the text");
@@ -237,6 +245,8 @@ class TalkRules {
     if (message.role != Role::tool)
       refuse(message.tool_call_id_at,
              "tool_call_id is for tool messages alone; take it out, or say \"tool\" as the role");
+    if (talk_ == Talk::output && message.role == Role::assistant)
+      refuse(message.weight_at, "an output has no weight: it is preferred, or it is not; take it out");
     if (message.role == Role::assistant) return;
     refuse(message.weight_at, "weight is for messages of the assistant alone; take it out");
     refuse(message.tool_calls_at, "tool_calls are for messages of the assistant alone; take them out");
