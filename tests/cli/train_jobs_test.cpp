@@ -277,6 +277,17 @@ TEST_CASE("train: what a job will cost is told, and also that nobody knows it", 
   CHECK(json::parse(unknown.out).as_object().at("estimate").as_object().at("cost_usd").is_null());
 }
 
+TEST_CASE("train: a program of one's own is given data of its own shape", "[cli][train]") {
+  const TrainingPlace place;
+  std::string rows;
+  for (int i = 0; i != 12; ++i) rows += "{\"x\":" + std::to_string(i) + ",\"y\":1}\n";
+  place.write("rows.jsonl", rows);
+  const Answer answer = place.run({"--json", "train", "start", "checks", "rows.jsonl", "--watch"});
+  INFO(answer.out << answer.err);
+  CHECK(answer.exit == 0);
+  CHECK(answer.out.find("\"type\":\"supervised\"") != std::string::npos);
+}
+
 TEST_CASE("train: a pipe is refused, not waited for", "[cli][train]") {
   const TrainingPlace place;
   const Answer answer = place.shell("mkfifo pipe; timeout 60 \"$CANARY\" train start checks pipe");
@@ -318,7 +329,7 @@ TEST_CASE("train: what is wrong is told before anything is stored", "[cli][train
   const TrainingPlace place{"echo", "cost_max_usd = 0.000001\nprice_per_million_usd = { \"dear\" = 1000.0 }\n"};
   place.write("empty.jsonl", "");
   place.write("grader.json", "{\"type\":\"string_check\"}");
-  place.write("bad.jsonl", "{\"messages\":[]}\n");
+  place.write("bad.jsonl", "{\"messages\":[]\n");
   struct Case {
     std::vector<std::string> arguments;
     int exit;

@@ -1,6 +1,5 @@
 // canary train start|status|watch|cancel: fine-tune jobs, from the data file to the candidate version.
 #include <algorithm>
-#include <array>
 #include <chrono>
 #include <condition_variable>
 #include <cstdint>
@@ -21,6 +20,7 @@
 #include <boost/json.hpp>
 
 #include "canary/adapters/process_mark.hpp"
+#include "canary/control/dataset.hpp"
 #include "canary/control/job_step.hpp"
 #include "canary/control/time_text.hpp"
 #include "canary/control/tuner.hpp"
@@ -201,13 +201,11 @@ json::object estimate_document(const Estimate& estimate) {
           {"cost_usd", estimate.cost_usd ? json::value(*estimate.cost_usd) : json::value(nullptr)}};
 }
 
-/// `about 1,200 tokens in 3 epochs: $0.01`
+/// `about 1,200 tokens an epoch, 3 epochs: $0.01`
 std::string estimate_words(const Estimate& estimate) {
-  std::string words = "about " + thousands(estimate.tokens) + " tokens in " + thousands(estimate.epochs) + " epochs";
-  if (!estimate.cost_usd) return words;
-  std::array<char, 64> dollars{};
-  std::snprintf(dollars.data(), dollars.size(), ": $%.2f", *estimate.cost_usd);
-  return words + dollars.data();
+  const std::string words =
+      "about " + thousands(estimate.tokens) + " tokens an epoch, " + thousands(estimate.epochs) + " epochs";
+  return estimate.cost_usd ? words + ": " + dollars_text(*estimate.cost_usd) : words;
 }
 
 void warn_of_cost(const FineTuneConfig& settings, const Estimate& estimate) {
@@ -347,11 +345,13 @@ void give_way(Desk& desk, Job& job) {
 void start(Context& context, const StartOptions& options) {
   const Workspace workspace{context};
   const FineTuneConfig settings = settings_of(workspace.config);
-  Job job = wanted_job(workspace, settings, provider_config(workspace.config, settings.provider).kind, options);
+  PreflightOptions preflight = options.preflight;
+  preflight.provider = provider_config(workspace.config, settings.provider).kind;
+  Job job = wanted_job(workspace, settings, preflight.provider, options);
   Desk desk{workspace, options.ca_file};
   if (!options.change.dry_run) (void)desk.provider_of(job);  // a key that is missing is told before anything is read
   if (!options.again) refuse_second(*workspace.store, job);
-  const DatasetReport report = run_preflight(settings, options.train, options.validation, options.preflight);
+  const DatasetReport report = run_preflight(settings, options.train, options.validation, preflight);
   if (!report.ok) return refuse_dataset(context, report);
   warn_of_dataset(report);
   warn_of_cost(settings, report.estimate);

@@ -142,7 +142,8 @@ Job wanted_job(const Workspace& workspace, const FineTuneConfig& settings, Provi
 }
 
 void take_in_report(Job& job, const DatasetReport& report) {
-  job.method.type = type_of(report.format);
+  if (report.format) job.method.type = type_of(report.format);
+  if (job.method.type.empty()) job.method.type = "supervised";  // data of a shape that a program of one's own knows
   job.training_file_hash = report.training_sha256;
   if (!job.validation_file.empty()) job.validation_file_hash = report.validation_sha256;
   check_method(job);
