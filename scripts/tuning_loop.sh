@@ -29,11 +29,12 @@ for ((i = 0; ; ++i)); do
 done
 export no_proxy=127.0.0.1
 
+failed=0
 run() {
   local name="$1" out status=0
   shift
   out="$("$@" 2>&1)" || status=$?
-  if [ "$status" = 0 ]; then echo "PASS tuning_loop/$name"; else echo "FAIL tuning_loop/$name"; printf '%s\n' "$out"; fi
+  if [ "$status" = 0 ]; then echo "PASS tuning_loop/$name"; else failed=1; echo "FAIL tuning_loop/$name"; printf '%s\n' "$out"; fi
 }
 run "the whole loop" env CANARY_TEST_AIMOCK="http://127.0.0.1:$port" "$test" \
   "tuning loop: the same against a server of somebody else's"
@@ -53,3 +54,4 @@ services_answer() {
   done
 }
 run "five services" services_answer
+exit "$failed"

@@ -314,6 +314,9 @@ TEST_CASE("command provider: how it failed is said", "[adapters][provider]") {
       {{"--no-result", "--say", R"({"event":"result","model":""})"}, "exited 0", "named no model"},
       {{"--no-result", "--say", R"({"event":"result","model":["m"]})"}, "exited 0", "named no model"},
       {{"--no-result", "--say", R"({"event":"result","model":"a\u001bb"})"}, "exited 0", "no registry takes"},
+      {{"--no-result", "--say", R"({"event":"result","model":")" + std::string(1'025, 'm') + "\"}"},
+       "exited 0",
+       "no registry takes"},
       {{"--flood"}, "signal 15", "printed too much on stdout"},
   };
   for (const Case& each : cases) {
@@ -421,19 +424,23 @@ TEST_CASE("command provider: the program gets its arguments as they are, and non
   options.command = {place.path("run"),  folder, "two words", "", "$HOME; rm *", "{job}/{epochs}/{base_model}",
                      "{validation_file}"};
   options.hidden = {"CANARY_TEST_SECRET"};
-  options.environment = {"CANARY_TEST_MORE=more"};
+  ::setenv("CANARY_TEST_BOTH", "inherited", 1);
+  options.environment = {"CANARY_TEST_MORE=more", "CANARY_TEST_BOTH=own"};
   CommandProvider provider{options};
   (void)provider.create_job(place.job());
   const ProviderJob end = end_of(provider);
   ::close(leaky);
   ::unsetenv("CANARY_TEST_SECRET");
   ::unsetenv("CANARY_TEST_PLAIN");
+  ::unsetenv("CANARY_TEST_BOTH");
   INFO(end.error);
   CHECK(end.status == JobStatus::succeeded);
   CHECK(place.read("arguments") == folder + "|two words||$HOME; rm *|job-1/4/tiny||");
   CHECK(place.read("env").find("Zq7SECRETq7Z") == std::string::npos);
   CHECK(place.read("env").find("CANARY_TEST_PLAIN=plain") != std::string::npos);
   CHECK(place.read("env").find("CANARY_TEST_MORE=more") != std::string::npos);
+  CHECK(place.read("env").find("CANARY_TEST_BOTH=own") != std::string::npos);
+  CHECK(place.read("env").find("inherited") == std::string::npos);
   CHECK(place.read("status").find("SigBlk:\t0000000000000000") != std::string::npos);
   CHECK(place.read("fds").find('\n' + std::to_string(leaky) + '\n') == std::string::npos);
   for (const auto& file : std::filesystem::recursive_directory_iterator{folder + "/jobs"})
@@ -657,6 +664,25 @@ TEST_CASE("command provider: lines of any length and number are read in pieces, 
   CHECK(all[3'501].level == "error");
   CHECK(fresh.events("job-1", "3000").size() == 502);  // back again
   CHECK(fresh.events("job-1", "no number").size() == 1'000);
+}
+
+TEST_CASE("command provider: checkpoints hold no more than a row has room for", "[adapters][provider]") {
+  const Place place;
+  CommandProvider provider{place.options()};
+  (void)provider.create_job(place.job());
+  (void)end_of(provider);
+  std::string lines;
+  const auto checkpoint = [&](const std::string& model, int step, const std::string& metrics) {
+    lines += R"({"event":"checkpoint","model":")" + model + R"(","step":)" + std::to_string(step) +
+             R"(,"metrics":{"x":")" + metrics + "\"}}\n";
+  };
+  checkpoint("good", 1, "short");
+  checkpoint("chatty", 2, std::string(50'000, 'x'));
+  checkpoint(std::string(2'000, 'm'), 3, "short");
+  checkpoint("bad\\u001b", 4, "short");
+  place.folder.write("jobs/job-1/events.jsonl", lines);
+  CommandProvider fresh{place.options()};
+  CHECK((fresh.checkpoints("job-1") == std::vector<Checkpoint>{{"good", 1, R"({"x":"short"})"}, {"chatty", 2, ""}}));
 }
 
 TEST_CASE("command provider: a line is not told before it is whole", "[adapters][provider]") {

@@ -674,6 +674,32 @@ TEST_CASE("openai: parts whose answer was lost are sent again, and count once", 
   CHECK(place.server.seen("POST /uploads/*/cancel") == 2);
 }
 
+TEST_CASE("openai: the end of an upload in parts may take as long as a part", "[adapters][provider]") {
+  ProviderPlace place;
+  OpenAiOptions options = place.options<OpenAiOptions>();
+  options.single_upload_most_bytes = 1;
+  options.total_ms = 1'000;
+  options.idle_ms = 1'500;
+  options.retry.tries = 1;
+  OpenAiProvider provider{options};
+  place.server.fault({.what = Trouble::hold_after, .on = "POST /uploads/*/complete"});
+  const ProviderError error = provider_error_of([&] { (void)provider.upload(place.file(), {}); });
+  CHECK(std::string{error.what()}.find("nothing came or went for 1500 ms") != std::string::npos);
+}
+
+TEST_CASE("openai: an answer that is too long is said to be, and is not asked for again", "[adapters][provider]") {
+  ProviderPlace place;
+  OpenAiProvider provider{place.options<OpenAiOptions>()};
+  place.server.plan({.statuses = {"queued", "failed"}, .error = std::string(5'000'000, 'e')});
+  const std::string id = provider.create_job(place.job(provider)).id;
+  const ProviderError error = provider_error_of([&] { (void)provider.get_job(id); });
+  CHECK(error.code == ProviderErrc::too_large);
+  CHECK(std::string{error.what()}.find("longer than") != std::string::npos);
+  CHECK(error.hint.find("base_url") != std::string::npos);
+  CHECK_FALSE(may_change(error.code));
+  CHECK(place.server.seen("GET /fine_tuning/jobs/*") == 1);
+}
+
 TEST_CASE("openai: what cannot be uploaded is refused with its name", "[adapters][provider]") {
   ProviderPlace place;
   OpenAiProvider provider{place.options<OpenAiOptions>()};

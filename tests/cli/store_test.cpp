@@ -168,6 +168,7 @@ TEST_CASE("store backup and restore: fine-tune jobs come along, those of a task 
     REQUIRE(open("canary.db").put_job(job) == canary::CommitResult::done);
     job.holder.clear();
     job.held_until_us = 0;
+    job.phase = canary::JobPhase::creating;  // it may have been sent since the backup, so it is looked for first
     jobs.push_back(job);
   }
   CHECK(place.run({"store", "backup", "saved.db"}).out ==

@@ -486,6 +486,7 @@ TEMPLATE_TEST_CASE("jobs: what read_all gives, replace_all takes, and nobody hol
   for (Job& job : expected) {
     job.holder.clear();
     job.held_until_us = 0;
+    if (job.phase == JobPhase::stored) job.phase = JobPhase::creating;  // it may have been sent since
   }
   CHECK((other->jobs({}) == expected));
   CHECK(other->tasks() == std::vector<std::string>{"checks", "quiet"});

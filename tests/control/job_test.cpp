@@ -263,8 +263,11 @@ TEST_CASE("job row: a restore lets go of every job, and refuses one that does no
   contents.jobs = {job_of("visa-1"), job_of("visa-2")};
   contents.jobs[0].holder = "somebody";
   contents.jobs[0].held_until_us = 7;
-  const std::vector<Job> restored = restored_jobs(contents);
-  CHECK((restored == std::vector<Job>{job_of("visa-1"), job_of("visa-2")}));
+  contents.jobs[1].phase = JobPhase::following;
+  std::vector<Job> expected{job_of("visa-1"), job_of("visa-2")};
+  expected[0].phase = JobPhase::creating;  // it may have been sent since the backup, so it is looked for
+  expected[1].phase = JobPhase::following;
+  CHECK((restored_jobs(contents) == expected));
   contents.jobs[1].task = "risks";
   CHECK(refusal([&] { (void)restored_jobs(contents); }) == StoreErrc::invalid);
 }

@@ -1,10 +1,13 @@
 #include <catch2/catch_test_macros.hpp>
+#include <catch2/generators/catch_generators.hpp>
 
 #include <algorithm>
 #include <atomic>
+#include <cerrno>
 #include <random>
 #include <set>
 #include <stdexcept>
+#include <system_error>
 #include <thread>
 
 #include "tuner_world.hpp"
@@ -25,15 +28,20 @@ void run_once(TunerWorld& world) {
   follow_jobs(*process.tuner, world.store, jobs, world.hooks());
 }
 
-void check_one_of_each(TunerWorld& world) {
+void check_version_of_one(TunerWorld& world) {
   const Job job = world.stored();
   CHECK(job.status == JobStatus::succeeded);
   CHECK(job.phase == JobPhase::closed);
-  CHECK(world.tuning.jobs().size() == 1);
+  CHECK(world.paid() == 1);
   const std::vector<ModelVersion> versions = world.versions();
   REQUIRE(versions.size() == 1);
   CHECK(versions[0].lineage.job == job.id);
   CHECK(job.version == 1);
+}
+
+void check_one_of_each(TunerWorld& world) {
+  CHECK(world.tuning.jobs().size() == 1);
+  check_version_of_one(world);
 }
 
 }  // namespace
@@ -345,7 +353,9 @@ TEST_CASE("tuner: a file that has changed since its check is not sent", "[contro
     options.hash_file = [](const std::string&) { return std::string{"bb"}; };
   }
   SECTION("gone") {
-    options.hash_file = [](const std::string&) -> std::string { throw std::runtime_error{"it is gone"}; };
+    options.hash_file = [](const std::string&) -> std::string {
+      throw std::system_error{ENOENT, std::generic_category(), "train.jsonl"};
+    };
   }
   Tuner tuner{world.store, [&](const Job&) -> Provider& { return provider; }, options};
   Job job = TunerWorld::wanted();
@@ -355,25 +365,445 @@ TEST_CASE("tuner: a file that has changed since its check is not sent", "[contro
   CHECK(world.tuning.files() == 0);
 }
 
-TEST_CASE("tuner: a model's name that no version can have fails the job, and says why", "[control][tuner]") {
+TEST_CASE("tuner: a file that cannot be read for now is read again, and nothing ends for it", "[control][tuner]") {
   TunerWorld world;
-  world.tuning.on_made = [](FakeTuning::Made& made) { made.base_model = "bad\nname"; };
-  run_once(world);
-  CHECK(world.stored().status == JobStatus::failed);
-  CHECK(world.stored().error.find("control character") != std::string::npos);
-  CHECK(world.versions().empty());
+  FakeProvider provider{world.tuning};
+  TunerOptions options;
+  options.now_us = [&] { return world.now_us; };
+  int left = 3;
+  options.hash_file = [&](const std::string&) -> std::string {
+    if (left-- > 0) throw std::system_error{EIO, std::generic_category(), "train.jsonl"};
+    return "aa";
+  };
+  Tuner tuner{world.store, [&](const Job&) -> Provider& { return provider; }, options};
+  std::vector<Job> jobs{TunerWorld::wanted()};
+  tuner.add(jobs.front());
+  const JobNews news = tuner.step(jobs.front());
+  CHECK(news.kind == JobNews::Kind::waits);
+  CHECK(news.trouble == ProviderErrc::unavailable);
+  CHECK(news.words.find("train.jsonl") != std::string::npos);
+  follow_jobs(tuner, world.store, jobs, world.hooks());
+  check_one_of_each(world);
 }
 
-TEST_CASE("tuner: a job that its provider forgets fails, after several looks", "[control][tuner]") {
+TEST_CASE("tuner: what the registry would refuse is refused before anything is stored", "[control][tuner]") {
+  const std::string control = "bad\x01name";
+  for (int field = 0; field != 6; ++field) {
+    TunerWorld world;
+    const auto process = world.process();
+    Job job = TunerWorld::wanted();
+    switch (field) {
+      case 0:
+        job.note = control;
+        break;
+      case 1:
+        job.actor = "two\nlines";
+        break;
+      case 2:
+        job.prompt_version = control;
+        break;
+      case 3:
+        job.base_model = "\xff";
+        break;
+      case 4:
+        job.provider = control;
+        break;
+      default:
+        job.note = std::string(max_note_bytes + 1, 'n');
+    }
+    INFO(field);
+    try {
+      process.tuner->add(job);
+      CHECK(false);
+    } catch (const RegistryError& error) {
+      CHECK(error.code == RegistryErrc::invalid);
+    }
+    CHECK(world.store.jobs({}).empty());
+  }
+}
+
+TEST_CASE("tuner: a model's name that no version can have keeps the job open, with the name and the words",
+          "[control][tuner]") {
   TunerWorld world;
-  world.settle_ms = 10;
-  int looks = 0;
+  world.tuning.on_made = [](FakeTuning::Made& made) { made.base_model = "bad\nname"; };
+  const auto process = world.process();
+  Job job = TunerWorld::wanted();
+  process.tuner->add(job);
+  JobNews news;
+  while (!news.lasting) news = process.tuner->step(job);
+  CHECK(news.kind == JobNews::Kind::waits);
+  CHECK(news.words.find("control character") != std::string::npos);
+  CHECK(news.hint.find("canary train cancel " + job.id) != std::string::npos);
+  CHECK(world.stored().phase == JobPhase::following);
+  CHECK(world.stored().model.starts_with("ft:bad\nname:"));
+  CHECK(world.stored().error == news.words);
+  CHECK(world.versions().empty());
+  const std::uint64_t revision = world.stored().revision;
+  (void)process.tuner->step(job);
+  CHECK(world.stored().revision == revision);  // said once
+
+  process.tuner->ask_cancel(job);
+  CHECK(process.tuner->step(job).kind == JobNews::Kind::closed);
+  CHECK(world.stored().status == JobStatus::cancelled);
+  CHECK(world.stored().model.starts_with("ft:bad\nname:"));
+}
+
+TEST_CASE("tuner: a shutdown date that is none does not cost the version", "[control][tuner]") {
+  TunerWorld world;
+  world.tuning.shutdown_date = "next summer";
+  run_once(world);
+  check_one_of_each(world);
+  CHECK(world.versions().front().shutdown_date.empty());
+}
+
+TEST_CASE("tuner: success without a model's name is waited for, and ends by a person alone", "[control][tuner]") {
+  TunerWorld world;
+  bool named = false;
+  world.tuning.on_made = [](FakeTuning::Made& made) {
+    made.job.status = JobStatus::succeeded;
+    made.job.provider_status = "succeeded";
+  };
+  const auto process = world.process();
+  std::vector<Job> jobs{TunerWorld::wanted()};
+  process.tuner->add(jobs.front());
+  const TimeUs begin = world.now_us;
+  FollowHooks hooks = world.hooks();
+  std::string hint;
+  hooks.on_news = [&](const Job&, const JobNews& news) {
+    hint = news.hint;
+    return news.kind != JobNews::Kind::closed && hint.empty();
+  };
+  follow_jobs(*process.tuner, world.store, jobs, hooks);
+  CHECK(world.now_us - begin > TimeUs{300} * 1'000'000);
+  CHECK(hint.find("canary train cancel") != std::string::npos);
+  CHECK(world.stored().phase == JobPhase::following);
+  CHECK(world.stored().error.find("names no model") != std::string::npos);
+  SECTION("it is named at last") {
+    world.tuning.name_models();
+    named = true;
+    world.resume();
+    check_one_of_each(world);
+  }
+  SECTION("somebody wants it closed") {
+    Job job = world.stored();
+    process.tuner->ask_cancel(job);
+    CHECK(process.tuner->step(job).kind == JobNews::Kind::closed);
+    CHECK(job.status == JobStatus::cancelled);
+  }
+  CHECK(world.versions().size() == (named ? 1U : 0U));
+}
+
+TEST_CASE("tuner: a job that its provider does not know stays open, until somebody wants it cancelled",
+          "[control][tuner]") {
+  TunerWorld world;
+  bool forgotten = true;
   world.tuning.interfere = [&](std::string_view call, FakeMoment) {
-    if (call == "get_job" && ++looks != 0) throw ProviderError{ProviderErrc::not_found, "no such job"};
+    if (forgotten && (call == "get_job" || call == "cancel_job"))
+      throw ProviderError{ProviderErrc::not_found, "no such job"};
+  };
+  const auto process = world.process();
+  std::vector<Job> jobs{TunerWorld::wanted()};
+  process.tuner->add(jobs.front());
+  FollowHooks hooks = world.hooks();
+  int told = 0;
+  hooks.on_news = [&](const Job&, const JobNews& news) {
+    if (news.trouble != ProviderErrc::not_found) return true;
+    CHECK(news.words.find("no such job") != std::string::npos);
+    CHECK(news.hint.find("base_url") != std::string::npos);
+    CHECK(news.hint.find("canary train cancel " + TunerWorld::wanted().id) != std::string::npos);
+    return ++told != 20;
+  };
+  follow_jobs(*process.tuner, world.store, jobs, hooks);
+  CHECK(told == 20);
+  CHECK(world.stored().phase == JobPhase::following);
+  SECTION("it was another key") {
+    forgotten = false;
+    world.resume();
+    check_one_of_each(world);
+  }
+  SECTION("it is wanted no more") {
+    Job job = world.stored();
+    process.tuner->ask_cancel(job);
+    CHECK(process.tuner->step(job).kind == JobNews::Kind::closed);
+    CHECK(world.stored().status == JobStatus::cancelled);
+    CHECK(world.stored().error.find("no such job") != std::string::npos);
+  }
+}
+
+TEST_CASE("tuner: a job that was just made is not given up because its provider does not show it yet",
+          "[control][tuner]") {
+  TunerWorld world;
+  bool shown = false;
+  world.tuning.interfere = [&](std::string_view call, FakeMoment) {
+    if (!shown && (call == "get_job" || call == "cancel_job"))
+      throw ProviderError{ProviderErrc::not_found, "no such job"};
+  };
+  const auto process = world.process();
+  Job job = TunerWorld::wanted();
+  process.tuner->add(job);
+  while (job.phase != JobPhase::following) (void)process.tuner->step(job);
+  process.tuner->ask_cancel(job);
+  CHECK(process.tuner->step(job).trouble == ProviderErrc::not_found);
+  CHECK(job.phase == JobPhase::following);
+  shown = true;
+  CHECK(process.tuner->step(job).kind == JobNews::Kind::closed);
+  CHECK(world.paid() == 0);
+}
+
+TEST_CASE("tuner: a cancelling that is refused does not keep the job from being polled", "[control][tuner]") {
+  for (const ProviderErrc code :
+       {ProviderErrc::not_found, ProviderErrc::denied, ProviderErrc::limited, ProviderErrc::refused}) {
+    TunerWorld world;
+    world.tuning.interfere = [&](std::string_view call, FakeMoment) {
+      if (call == "cancel_job") throw ProviderError{code, "not by you", "ask"};
+    };
+    const auto process = world.process();
+    std::vector<Job> jobs{TunerWorld::wanted()};
+    Job& job = jobs.front();
+    process.tuner->add(job);
+    while (job.phase != JobPhase::following) (void)process.tuner->step(job);
+    process.tuner->ask_cancel(job);
+    const JobNews news = process.tuner->step(job);
+    CHECK(job.status == JobStatus::running);  // so it was polled
+    CHECK(news.trouble == code);
+    CHECK(news.words == "not by you");
+    follow_jobs(*process.tuner, world.store, jobs, world.hooks());
+    check_one_of_each(world);
+  }
+}
+
+TEST_CASE("tuner: a creation that is sent again is looked for once more, and the younger job is cancelled",
+          "[control][tuner]") {
+  TunerWorld world;
+  bool lost = false;
+  world.tuning.interfere = [&](std::string_view call, FakeMoment moment) {
+    if (call == "create_job" && moment == FakeMoment::after && !std::exchange(lost, true))
+      throw ProviderError{ProviderErrc::unclear, "no answer"};
+  };
+  std::uint32_t hidden = 0;
+  SECTION("it shows right after the second") { hidden = 0; }
+  SECTION("it shows with the polls") { hidden = 2; }
+  world.settle_ms = 0;  // until the second is made
+  world.tuning.on_made = [&, first = true](FakeTuning::Made& made) mutable {
+    made.looks_left = 6;
+    made.hidden_looks = std::exchange(first, false) ? 1 + hidden : 0;
+    if (!first && made.job.id == "fake-2") world.settle_ms = 60'000;
   };
   run_once(world);
-  CHECK(world.stored().status == JobStatus::failed);
-  CHECK(looks >= 4);
+  CHECK(world.tuning.jobs().size() == 2);
+  CHECK(world.paid() == 1);
+  const Job job = world.stored();
+  CHECK(job.status == JobStatus::succeeded);
+  CHECK(world.versions().size() == 1);
+  if (hidden == 0) CHECK(job.provider_job_id == "fake-1");
+}
+
+TEST_CASE("tuner: a sender that was overtaken cancels what it has made", "[control][tuner]") {
+  TunerWorld world;
+  const auto slow = world.process();
+  Job job = TunerWorld::wanted();
+  slow.tuner->add(job);
+  while (next_step(job) != JobStep::send) (void)slow.tuner->step(job);
+  world.settle_ms = 0;
+  bool overtaken = false;
+  world.tuning.interfere = [&](std::string_view call, FakeMoment moment) {
+    if (call != "create_job" || moment != FakeMoment::before || std::exchange(overtaken, true)) return;
+    const auto quick = world.process();  // it takes the slow one for dead, and sees nothing at the provider
+    Job seen = world.stored();
+    while (seen.phase != JobPhase::following) (void)quick.tuner->step(seen);
+  };
+  (void)slow.tuner->step(job);
+  CHECK(world.tuning.jobs().size() == 2);
+  CHECK(world.paid() == 1);
+  CHECK(job.provider_job_id == "fake-1");
+  world.resume();
+  check_version_of_one(world);
+}
+
+TEST_CASE("tuner: a second sending that is refused for now does not make the first forgotten", "[control][tuner]") {
+  for (const ProviderErrc code : {ProviderErrc::limited, ProviderErrc::unavailable, ProviderErrc::refused}) {
+    TunerWorld world;
+    world.settle_ms = 0;
+    world.tuning.on_made = [](FakeTuning::Made& made) { made.hidden_looks = 1; };
+    int sent = 0;
+    world.tuning.interfere = [&](std::string_view call, FakeMoment moment) {
+      if (call != "create_job") return;
+      if (moment == FakeMoment::after && sent == 1) throw ProviderError{ProviderErrc::unclear, "no answer"};
+      if (moment == FakeMoment::before && ++sent == 2) throw ProviderError{code, "not now"};
+    };
+    const auto process = world.process();
+    std::vector<Job> jobs{TunerWorld::wanted()};
+    process.tuner->add(jobs.front());
+    while (sent < 2) (void)process.tuner->step(jobs.front());
+    if (code != ProviderErrc::refused) CHECK(jobs.front().phase == JobPhase::creating);
+    follow_jobs(*process.tuner, world.store, jobs, world.hooks());
+    CHECK(sent == 2);
+    check_one_of_each(world);
+  }
+}
+
+TEST_CASE("tuner: a creation that is never answered is not sent without end", "[control][tuner]") {
+  TunerWorld world;
+  world.settle_ms = 1'000;
+  int sent = 0;
+  world.tuning.interfere = [&](std::string_view call, FakeMoment moment) {
+    if (call != "create_job" || moment != FakeMoment::before) return;
+    ++sent;
+    throw ProviderError{ProviderErrc::unclear, "no answer"};
+  };
+  const auto process = world.process();
+  std::vector<Job> jobs{TunerWorld::wanted()};
+  process.tuner->add(jobs.front());
+  FollowHooks hooks = world.hooks();
+  hooks.on_news = [&](const Job&, const JobNews& news) {
+    return news.words.find("not sent again") == std::string::npos;
+  };
+  follow_jobs(*process.tuner, world.store, jobs, hooks);
+  CHECK(sent == 6);
+  CHECK(world.stored().phase == JobPhase::creating);
+  world.tuning.interfere = [](std::string_view, FakeMoment) {};
+  world.resume();
+  check_one_of_each(world);
+}
+
+TEST_CASE("tuner: a wish to cancel is seen by the process that holds the job", "[control][tuner]") {
+  TunerWorld world;
+  const auto holder = world.process();
+  Job job = TunerWorld::wanted();
+  holder.tuner->add(job);
+  const auto wish = [&] {
+    const auto other = world.process();
+    Job seen = world.stored();
+    other.tuner->ask_cancel(seen);
+  };
+  SECTION("just before the creation is sent") {
+    while (next_step(job) != JobStep::send) (void)holder.tuner->step(job);
+    wish();
+    while (job.phase != JobPhase::closed) (void)holder.tuner->step(job);
+    CHECK(world.tuning.jobs().empty());
+  }
+  SECTION("while its hold is renewed, before anything is sent") {
+    world.now_us += TimeUs{90'000} * 1'000;  // more than half of it is over
+    wish();
+    CHECK(holder.tuner->step(job).kind == JobNews::Kind::closed);
+    CHECK(world.tuning.files() == 0);
+  }
+  SECTION("while it is looked for") {
+    world.settle_ms = 0;
+    bool lost = false;
+    world.tuning.interfere = [&](std::string_view call, FakeMoment moment) {
+      if (call == "create_job" && moment == FakeMoment::before && !std::exchange(lost, true))
+        throw ProviderError{ProviderErrc::unclear, "no answer"};
+    };
+    while (job.phase != JobPhase::creating) (void)holder.tuner->step(job);
+    wish();
+    CHECK(holder.tuner->step(job).kind == JobNews::Kind::closed);
+    CHECK(world.tuning.jobs().empty());
+  }
+  SECTION("while it runs, with nothing new to write down") {
+    world.tuning.on_made = [](FakeTuning::Made& made) { made.looks_left = 1'000; };
+    while (job.status != JobStatus::running) (void)holder.tuner->step(job);
+    wish();
+    CHECK(holder.tuner->step(job).kind == JobNews::Kind::closed);
+    CHECK(world.paid() == 0);
+  }
+  CHECK(world.stored().status == JobStatus::cancelled);
+}
+
+TEST_CASE("tuner: a clock that was set back does not make a creation settled", "[control][tuner]") {
+  TunerWorld world;
+  world.tuning.on_made = [](FakeTuning::Made& made) { made.hidden_looks = 3; };
+  bool lost = false;
+  world.tuning.interfere = [&](std::string_view call, FakeMoment moment) {
+    if (call == "create_job" && moment == FakeMoment::after && !std::exchange(lost, true))
+      throw ProviderError{ProviderErrc::unclear, "no answer"};
+  };
+  {
+    const auto process = world.process();
+    Job job = TunerWorld::wanted();
+    process.tuner->add(job);
+    while (job.phase != JobPhase::creating) (void)process.tuner->step(job);
+  }
+  world.now_us -= TimeUs{3'600} * 1'000'000;
+  world.resume();
+  check_one_of_each(world);
+}
+
+TEST_CASE("tuner: a restored job that was not sent when the backup was made is looked for first", "[control][tuner]") {
+  TunerWorld world;
+  world.tuning.on_made = [](FakeTuning::Made& made) { made.looks_left = 10; };
+  const auto process = world.process();
+  Job job = TunerWorld::wanted();
+  process.tuner->add(job);
+  const bool uploaded = GENERATE(false, true);
+  const bool sent = GENERATE(false, true);
+  if (uploaded) (void)process.tuner->step(job);
+  Job backup = world.stored();
+  while (sent && job.phase != JobPhase::following) (void)process.tuner->step(job);
+
+  TaskContents contents;
+  contents.task = world.store.load("t", {});
+  contents.task.name = "t";
+  contents.jobs = {backup};
+  MemoryStore restored;
+  bool given = false;
+  restored.replace_all([&]() -> std::optional<TaskContents> {
+    if (std::exchange(given, true)) return {};
+    return contents;
+  });
+  const auto later = world.process();
+  FakeProvider provider{world.tuning};
+  Tuner tuner{restored, [&](const Job&) -> Provider& { return provider; }, later.tuner->options()};
+  std::vector<Job> jobs = restored.jobs({.open = true});
+  REQUIRE(jobs.size() == 1);
+  follow_jobs(tuner, restored, jobs, world.hooks());
+  CHECK(world.tuning.jobs().size() == 1);
+  CHECK(jobs.front().status == JobStatus::succeeded);
+  CHECK(jobs.front().version == 1);
+}
+
+TEST_CASE("tuner: checkpoints that no row has room for are left out, and not the version", "[control][tuner]") {
+  TunerWorld world;
+  const bool long_names = GENERATE(false, true);
+  world.tuning.on_made = [&](FakeTuning::Made& made) {
+    for (std::uint64_t step = 1; step <= 1'000; ++step)
+      made.checkpoints.push_back({std::string(long_names ? 8'000 : 10, 'm'), step, std::string(8'000, 'x')});
+  };
+  run_once(world);
+  check_one_of_each(world);
+  const std::vector<Checkpoint> kept = world.stored().checkpoints;
+  CHECK(kept.size() == (long_names ? 500U : 1'000U));
+  CHECK(kept.back().step == 1'000);
+  CHECK(kept.back().metrics.empty());
+}
+
+TEST_CASE("tuner: a provider that cannot be had ends no job", "[control][tuner]") {
+  TunerWorld world;
+  FakeProvider provider{world.tuning};
+  TunerOptions options;
+  options.now_us = [&] { return world.now_us; };
+  bool there = false;
+  Tuner tuner{world.store,
+              [&](const Job&) -> Provider& {
+                if (!there) throw ProviderError{ProviderErrc::denied, "no key", "export it"};
+                return provider;
+              },
+              options};
+  std::vector<Job> jobs{TunerWorld::wanted()};
+  tuner.add(jobs.front());
+  const JobNews news = tuner.step(jobs.front());
+  CHECK(news.kind == JobNews::Kind::waits);
+  CHECK(news.trouble == ProviderErrc::denied);
+  CHECK(news.lasting);
+  SECTION("it is followed when it can be had") {
+    there = true;
+    follow_jobs(tuner, world.store, jobs, world.hooks());
+    check_one_of_each(world);
+  }
+  SECTION("it can be cancelled all the same") {
+    tuner.ask_cancel(jobs.front());
+    CHECK(tuner.step(jobs.front()).kind == JobNews::Kind::closed);
+  }
 }
 
 TEST_CASE("tuner: a provider that denies later leaves the job open", "[control][tuner]") {

@@ -9,17 +9,10 @@
 #include "canary/adapters/log_alert.hpp"
 #include "canary/control/webhook_url.hpp"
 #include "failure.hpp"
+#include "providers.hpp"
 
 namespace canary::cli {
 namespace {
-
-/// A program that tells people gets none of the secrets that this one may have.
-std::vector<std::string> secrets_of(const Config& config) {
-  std::vector<std::string> names{"CANARY_WEBHOOK_SECRET", "OPENAI_API_KEY", "PGPASSWORD"};
-  names.push_back(config.alerts.webhook_secret_env);
-  for (const ProviderConfig& each : config.providers) names.push_back(each.api_key_env);
-  return names;
-}
 
 std::unique_ptr<AlertSink> open_command(const Config& config) {
   const std::vector<std::string>& command = config.alerts.command;
@@ -27,7 +20,7 @@ std::unique_ptr<AlertSink> open_command(const Config& config) {
   if (::access(program.c_str(), X_OK) != 0)
     throw Failure{Exit::invalid_input, "alerts.command: " + program + " cannot be run: " + std::strerror(errno),
                   "name the path of a program; PATH is not searched, and a relative one starts from the configuration"};
-  return std::make_unique<CommandSink>(CommandOptions{.command = command, .hidden = secrets_of(config)});
+  return std::make_unique<CommandSink>(CommandOptions{.command = command, .hidden = secret_variables(config)});
 }
 
 }  // namespace

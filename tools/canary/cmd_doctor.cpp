@@ -31,6 +31,7 @@
 #include "canary/control/window.hpp"
 #include "configuration.hpp"
 #include "context.hpp"
+#include "providers.hpp"
 #include "registry_view.hpp"
 #include "stores.hpp"
 
@@ -346,11 +347,11 @@ void Doctor::check_task(const TaskConfig& task) {
 
 void Doctor::check_provider(const ProviderConfig& provider) {
   check("provider." + provider.name, [&provider] {
-    if (provider.api_key_env.empty()) return good("no key is sent");
-    const char* value = std::getenv(provider.api_key_env.c_str());
+    const std::string variable = key_variable(provider);
+    if (variable.empty()) return good("no key is sent");
+    const char* value = std::getenv(variable.c_str());
     const bool set = value != nullptr && *value != '\0';
-    return set ? good(provider.api_key_env + " is set")
-               : bad(provider.api_key_env + " is not set; export the key in it");
+    return set ? good(variable + " is set") : bad(variable + " is not set; export the key in it");
   });
 }
 

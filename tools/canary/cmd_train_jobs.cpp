@@ -3,8 +3,8 @@
 #include <chrono>
 #include <condition_variable>
 #include <cstdint>
+#include <cstdio>
 #include <cstdlib>
-#include <filesystem>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -13,13 +13,16 @@
 #include <string>
 #include <string_view>
 #include <thread>
+#include <tuple>
 #include <utility>
 #include <vector>
 
 #include <boost/json.hpp>
 
 #include "canary/adapters/process_mark.hpp"
+#include "canary/control/dataset.hpp"
 #include "canary/control/job_step.hpp"
+#include "canary/control/time_text.hpp"
 #include "canary/control/tuner.hpp"
 #include "canary/control/tuner_follow.hpp"
 #include "file_bytes.hpp"
@@ -29,12 +32,12 @@
 #include "row_progress.hpp"
 #include "train_jobs.hpp"
 #include "train_report.hpp"
+#include "train_wanted.hpp"
 #include "workspace.hpp"
 
 namespace canary::cli {
 namespace {
 
-namespace fs = std::filesystem;
 namespace json = boost::json;
 
 // --- what the verbs share --------------------------------------------------------------------------------------------
@@ -55,11 +58,15 @@ class Desk {
       : workspace_{workspace},
         providers_{workspace.config, ca_file},
         random_{std::random_device{}()},
-        tuner_{*workspace.store, [this](const Job& job) -> Provider& { return provider_of(job); }, options()} {}
+        tuner_{*workspace.store, [this](const Job& job) -> Provider& { return provider_for_tuner(job); }, options()} {}
 
   [[nodiscard]] Tuner& tuner() noexcept { return tuner_; }
   [[nodiscard]] Store& store() noexcept { return *workspace_.store; }
+  /// Errors  Failure invalid_input for a provider that cannot be had.
   [[nodiscard]] Provider& provider_of(const Job& job) { return providers_.of(job.provider); }
+  [[nodiscard]] std::chrono::milliseconds settle_time(const Job& job) const {
+    return std::chrono::milliseconds{tuner_.options().settle_ms(job)};
+  }
   [[nodiscard]] Providers& providers() noexcept { return providers_; }
 
   /// Job ids tell their age and say nothing else; lower case, since some providers take them into a model's name.
@@ -74,6 +81,15 @@ class Desk {
   }
 
  private:
+  /// One job's missing key must not end what is done for the others.
+  [[nodiscard]] Provider& provider_for_tuner(const Job& job) {
+    try {
+      return provider_of(job);
+    } catch (const Failure& failure) {
+      throw ProviderError{ProviderErrc::denied, failure.what(), failure.hint};
+    }
+  }
+
   [[nodiscard]] TunerOptions options() {
     TunerOptions made;
     made.holder = process_mark();
@@ -173,114 +189,70 @@ class Teller {
 
 // --- start -----------------------------------------------------------------------------------------------------------
 
-struct StartOptions {
-  std::string task;
-  std::string train;
-  std::string validation;
-  std::string ca_file;
-  std::string suffix;
-  std::string grader;
-  std::string learning_rate;
-  std::string beta;
-  std::optional<std::uint32_t> seed;
-  std::uint32_t batch_size = 0;
-  PreflightOptions preflight;
-  ChangeArguments change;
-  bool again = false;
-  bool watch = false;
-};
-
-double positive_argument(std::string_view option, const std::string& text) {
-  if (text.empty()) return 0;
-  char* end = nullptr;
-  const double value = std::strtod(text.c_str(), &end);
-  if (end != text.c_str() + text.size() || !(value > 0) || value > 1e6)
-    throw Failure{Exit::usage, std::string{option} + " is no number above 0"};
-  return value;
-}
-
-/// Values that a grader's file holds; the provider knows what they mean.
-std::string grader_argument(const std::string& path) {
-  if (path.empty()) return {};
-  const std::string text = text_of_file(path, std::size_t{1} << 20);
-  json::error_code error;
-  const json::value value = json::parse(json::string_view{text.data(), text.size()}, error);
-  if (error || !value.is_object())
-    throw Failure{Exit::invalid_input, path + " holds no JSON object", "--grader names a file with the grader"};
-  return json::serialize(value);
-}
-
 /// What stands in the file, and what the environment says instead.
 FineTuneConfig settings_of(Config config) {
   apply_environment(config, [](const char* name) { return std::getenv(name); });
   return std::move(config.fine_tune);
 }
 
-Job wanted_job(const FineTuneConfig& settings, const StartOptions& options, const DatasetReport& report) {
-  const ChangeOptions change = options.change.options();
-  Job job;
-  job.task = options.task;
-  job.provider = settings.provider;
-  job.base_model = settings.base_model;
-  job.prompt_version = settings.prompt_version;
-  job.suffix = options.suffix;
-  job.method.type = report.format == DatasetFormat::dpo             ? "dpo"
-                    : report.format == DatasetFormat::reinforcement ? "reinforcement"
-                                                                    : "supervised";
-  job.method.epochs = options.preflight.epochs;
-  job.method.batch_size = options.batch_size;
-  job.method.learning_rate_multiplier = positive_argument("--learning-rate", options.learning_rate);
-  job.method.beta = positive_argument("--beta", options.beta);
-  job.method.grader = grader_argument(options.grader);
-  job.method.seed = options.seed;
-  job.training_file = fs::absolute(options.train).lexically_normal().string();
-  job.training_file_hash = report.training_sha256;
-  if (!options.validation.empty()) {
-    job.validation_file = fs::absolute(options.validation).lexically_normal().string();
-    job.validation_file_hash = report.validation_sha256;
-  }
-  job.actor = change.actor;
-  job.note = change.note;
-  if (job.method.type == "reinforcement" && job.method.grader.empty())
-    throw Failure{Exit::usage, "reinforcement needs a grader", "--grader FILE, with the grader as a JSON object"};
-  if (job.method.type != "dpo" && job.method.beta != 0)
-    throw Failure{Exit::usage, "--beta is for preferences (dpo) alone", "leave it out"};
-  return job;
+json::object estimate_document(const Estimate& estimate) {
+  return {{"tokens", estimate.tokens},
+          {"epochs", estimate.epochs},
+          {"cost_usd", estimate.cost_usd ? json::value(*estimate.cost_usd) : json::value(nullptr)}};
 }
 
-/// Saying it twice must not pay twice.
-void refuse_second(Store& store, const Job& wanted) {
-  for (const Job& job : store.jobs({.task = wanted.task, .open = true})) {
-    if (job.training_file_hash != wanted.training_file_hash || job.base_model != wanted.base_model ||
-        job.provider != wanted.provider || job.prompt_version != wanted.prompt_version)
-      continue;
-    throw Failure{Exit::conflict, "job " + job.id + " trains " + job.base_model + " on the same file already",
-                  "canary train watch " + job.id + " follows it; --again starts another one beside it"};
-  }
+/// `about 1,200 tokens an epoch, 3 epochs: $0.01`
+std::string estimate_words(const Estimate& estimate) {
+  const std::string words =
+      "about " + thousands(estimate.tokens) + " tokens an epoch, " + thousands(estimate.epochs) + " epochs";
+  return estimate.cost_usd ? words + ": " + dollars_text(*estimate.cost_usd) : words;
 }
 
-void check_settings(const Workspace& workspace, const FineTuneConfig& settings, const StartOptions& options) {
-  (void)workspace.task(options.task);
-  if (settings.base_model.empty())
-    throw Failure{Exit::invalid_input, "no base model to train",
-                  "set fine_tune.base_model in " + workspace.config_file + ", or AI_FT_BASE_MODEL"};
-  if (options.suffix.size() > 64) throw Failure{Exit::usage, "--suffix is longer than 64 characters", "shorten it"};
-  if (options.seed.value_or(0) > 0x7FFF'FFFFU)
-    throw Failure{Exit::usage, "--seed is above 2147483647", "choose a smaller one"};
+void warn_of_cost(const FineTuneConfig& settings, const Estimate& estimate) {
+  if (estimate.cost_usd || settings.cost_max_usd <= 0) return;
+  std::string model;
+  append_visible(model, settings.base_model);
+  warn("nobody knows what this will cost, so cost_max_usd does not hold: no price of " + model +
+       " in [fine_tune.price_per_million_usd]");
 }
 
-void write_started(Context& context, const Job& job, bool dry_run) {
+void write_started(Context& context, const Job& job, const Estimate& estimate, bool dry_run) {
   if (context.json) {
-    json::object document{{"job", job_document(job)}};
+    json::object document{{"job", job_document(job)}, {"estimate", estimate_document(estimate)}};
     if (dry_run) document["dry_run"] = true;
     return write_document(context.out, std::move(document));
   }
   write_job(context.out, job);
+  context.out.write("estimate          " + estimate_words(estimate) + '\n');
   if (dry_run)
     context.out.write("dry run: nothing was sent or stored\n");
   else if (!has_ended(job.status))
     context.out.write("canary train watch " + job.id + " follows it to its end, and registers its version\n");
 }
+
+/// When a start without patience gives up on a creation that is not answered: once it was sent again and not answered either,
+/// or when its settling time is over and the provider cannot be asked for the job.
+class Unanswered {
+ public:
+  [[nodiscard]] bool for_too_long(const Job& job, const JobNews& news, std::chrono::milliseconds settle_time) {
+    const auto now = std::chrono::steady_clock::now();
+    if (job.phase != JobPhase::creating) {
+      first_.reset();
+    } else if (!first_) {
+      first_ = Sending{job.sent_at_us, now};
+    } else {
+      return job.sent_at_us != first_->sent_at_us || (news.trouble && now - first_->seen_at >= settle_time);
+    }
+    return false;
+  }
+
+ private:
+  struct Sending {
+    TimeUs sent_at_us;
+    std::chrono::steady_clock::time_point seen_at;
+  };
+  std::optional<Sending> first_;
+};
 
 /// Until the provider has the job, or `to_the_end` until it has ended. Before the provider has it, one that cannot be reached
 /// is waited for by the `patient` alone: its adapter has tried several times by then.
@@ -288,6 +260,7 @@ void write_started(Context& context, const Job& job, bool dry_run) {
 std::string drive(Desk& desk, std::vector<Job>& jobs, bool to_the_end, bool patient) {
   const CallEnder ender{desk.providers()};
   Teller teller;
+  Unanswered unanswered;  // the impatient have one job
   RowProgress progress{"bytes sent"};
   std::optional<Failure> failure;
   std::string hint;
@@ -298,17 +271,26 @@ std::string drive(Desk& desk, std::vector<Job>& jobs, bool to_the_end, bool pati
   };
   hooks.progress = [&progress](std::uint64_t sent, std::uint64_t total) { progress.update_of(sent, total); };
   hooks.on_store = [](const StoreError& error) {
+    if (error.code != StoreErrc::unreachable) return false;
     warn("the store cannot be reached: " + std::string{error.what()} + "; it is tried again");
-    return error.code == StoreErrc::unreachable;
+    return true;
   };
   hooks.on_news = [&](const Job& job, const JobNews& news) {
     if (news.trouble != ProviderErrc::cancelled) teller.news(job, news);
-    if (to_the_end) teller.events(job, desk.provider_of(job));
+    if (to_the_end) {
+      try {
+        teller.events(job, desk.provider_of(job));
+      } catch (const Failure&) {  // NOLINT(bugprone-empty-catch): the tuner has told that the provider cannot be had
+      }
+    }
     if (news.trouble) hint = news.hint;
     const bool away = news.trouble == ProviderErrc::unavailable || news.trouble == ProviderErrc::limited;
-    const bool give_up = news.trouble == ProviderErrc::denied || (away && job.phase == JobPhase::stored && !patient);
+    const bool too_long = !patient && unanswered.for_too_long(job, news, desk.settle_time(job));
+    const bool give_up = news.lasting || too_long || (away && job.phase == JobPhase::stored && !patient);
     if (give_up && news.kind != JobNews::Kind::closed) {
-      failure.emplace(Exit::provider, news.words, news.hint);
+      failure.emplace(Exit::provider,
+                      news.words.empty() ? "the provider does not say whether it has made the job" : news.words,
+                      news.hint);
       return false;
     }
     const bool sent = job.phase == JobPhase::following || job.phase == JobPhase::closed;
@@ -333,44 +315,75 @@ std::string drive(Desk& desk, std::vector<Job>& jobs, bool to_the_end, bool pati
   return hint;
 }
 
+/// Of two starts at once, that both looked before either was stored, one gives way: to a job that is older, or whose start has
+/// written down that it saw no other. Such a mark is a row's second revision.
+/// Errors  Failure conflict; the job is closed then, and nothing was sent.
+void give_way(Desk& desk, Job& job) {
+  const auto older = [&job](const Job& other) {
+    return std::tie(other.created_at_us, other.id) < std::tie(job.created_at_us, job.id);
+  };
+  constexpr int most_looks = 100;
+  for (int looks = 0; looks != most_looks; ++looks) {
+    const std::optional<Job> other = same_open_job(desk.store(), job);
+    if (!other) break;
+    if (older(*other) || other->revision > 1) {
+      desk.tuner().ask_cancel(job);
+      (void)desk.tuner().step(job);
+      refuse_for(*other);
+    }
+    wait_for(20);  // it is about to mark its row, or to give way
+  }
+  (void)desk.tuner().renew(job);
+}
+
+[[nodiscard]] Failure with_open_job(const Failure& failure, const Job& job) {
+  return Failure{failure.exit, failure.what(),
+                 failure.hint + (failure.hint.empty() ? "" : "; ") + "job " + job.id +
+                     " stays open: canary train watch " + job.id + " goes on with it"};
+}
+
 void start(Context& context, const StartOptions& options) {
   const Workspace workspace{context};
   const FineTuneConfig settings = settings_of(workspace.config);
-  check_settings(workspace, settings, options);
+  PreflightOptions preflight = options.preflight;
+  preflight.provider = provider_config(workspace.config, settings.provider).kind;
+  Job job = wanted_job(workspace, settings, preflight.provider, options);
   Desk desk{workspace, options.ca_file};
-  Job job;
-  job.provider = settings.provider;
   if (!options.change.dry_run) (void)desk.provider_of(job);  // a key that is missing is told before anything is read
-  const DatasetReport report = run_preflight(settings, options.train, options.validation, options.preflight);
+  if (!options.again) refuse_second(*workspace.store, job);
+  const DatasetReport report = run_preflight(settings, options.train, options.validation, preflight);
   if (!report.ok) return refuse_dataset(context, report);
   warn_of_dataset(report);
-  job = wanted_job(settings, options, report);
+  warn_of_cost(settings, report.estimate);
+  take_in_report(job, report);
   job.id = desk.new_id();
-  if (!options.again) refuse_second(*workspace.store, job);
+  if (!options.again) {
+    if (const std::optional<Job> other = same_open_job(*workspace.store, job)) refuse_for(*other);
+  }
   if (options.change.dry_run) {
     job.created_at_us = Registry::system_time();
-    return write_started(context, job, true);
+    return write_started(context, job, report.estimate, true);
   }
   const Interrupts interrupts;
   std::vector<Job> jobs{std::move(job)};
   desk.tuner().add(jobs.front());
   std::string what_to_do;
   try {
+    if (!options.again) give_way(desk, jobs.front());
     what_to_do = drive(desk, jobs, options.watch, false);
   } catch (const Interrupted&) {
     tell(jobs.front(), "stays open: canary train watch " + jobs.front().id + " goes on with it");
     throw;
   } catch (const Failure& failure) {
-    throw Failure{failure.exit, failure.what(),
-                  failure.hint + (failure.hint.empty() ? "" : "; ") + "job " + jobs.front().id +
-                      " stays open: canary train watch " + jobs.front().id + " goes on with it"};
+    if (failure.exit == Exit::conflict) throw;  // it has given way
+    throw with_open_job(failure, jobs.front());
   }
   const Job& done = jobs.front();
   if (done.status == JobStatus::failed)
     throw Failure{
         Exit::provider, "job " + done.id + " failed: " + done.error,
         what_to_do.empty() && done.provider_job_id.empty() ? "nothing was started at the provider" : what_to_do};
-  write_started(context, done, false);
+  write_started(context, done, report.estimate, false);
   context.exit = options.watch ? exit_of(done) : Exit::done;
 }
 
@@ -384,15 +397,79 @@ struct JobOptions {
   bool all = false;
 };
 
-/// Asks the provider once. A job that has succeeded gets its version by this.
+/// Asks the provider once. A job that has succeeded gets its version by this. What is wrong with one job is told, and the
+/// others are shown all the same.
+/// Errors  StoreError for a store that cannot be reached.
 void refresh(Desk& desk, Job& job) {
   if (job.phase != JobPhase::following) return;
+  const auto tell_trouble = [&job](const std::string& words, const std::string& hint) {
+    std::string line = "job " + job.id + " is as it was known last: ";
+    append_visible(line, words + (hint.empty() ? "" : "; ") + hint);
+    warn(line);
+  };
   try {
     const JobNews news = desk.tuner().step(job);
-    if (news.trouble) warn("job " + job.id + " is as it was known last: " + news.words);
-  } catch (const Failure& failure) {  // a provider that cannot be had
-    warn("job " + job.id + " is as it was known last: " + failure.what());
+    if (news.trouble || news.lasting) tell_trouble(news.words, news.hint);
+  } catch (const StoreError& error) {
+    if (error.code == StoreErrc::unreachable) throw;
+    tell_trouble(error.what(), error.hint);
+  } catch (const RegistryError& error) {
+    tell_trouble(error.what(), error.hint);
   }
+}
+
+/// When the models that came of jobs are shut down, by job; a date that is near is warned of.
+class Shutdowns {
+ public:
+  Shutdowns(const Workspace& workspace, const std::vector<Job>& jobs) {
+    std::map<std::string, VersionFilter, std::less<>> numbers;
+    for (const Job& job : jobs)
+      if (job.version != 0) numbers[job.task].numbers.push_back(job.version);
+    for (auto& [task, filter] : numbers) {
+      std::sort(filter.numbers.begin(), filter.numbers.end());
+      for (const ModelVersion& row : workspace.store->load(task, filter).versions)
+        if (!row.shutdown_date.empty()) dates_[row.lineage.job] = row.shutdown_date;
+    }
+    for (const Job& job : jobs) warn_if_near(job, workspace.config.alerts.shutdown_days);
+  }
+  [[nodiscard]] std::string_view of(const Job& job) const {
+    const auto at = dates_.find(job.id);
+    return at == dates_.end() ? std::string_view{} : std::string_view{at->second};
+  }
+
+ private:
+  void warn_if_near(const Job& job, std::uint32_t near_days) const {
+    const std::optional<TimeUs> date = date_us(of(job));
+    if (!date) return;
+    constexpr TimeUs day_us = TimeUs{86'400} * 1'000'000;
+    const TimeUs left_days = (*date - Registry::system_time()) / day_us;
+    if (left_days > TimeUs{near_days}) return;
+    std::string line = version_id(job.task, job.version) + ": its model ";
+    append_visible(line, job.model);
+    warn(line + (*date <= Registry::system_time() ? " was" : " is") + " shut down on " + std::string{of(job)} +
+         "; train on a base model that lives on");
+  }
+
+  std::map<std::string, std::string, std::less<>> dates_;
+};
+
+void write_one(Context& context, const Workspace& workspace, const Job& job) {
+  const Shutdowns shutdowns{workspace, {job}};
+  if (context.json)
+    write_document(context.out, json::object{{"job", job_document(job, shutdowns.of(job))}});
+  else
+    write_job(context.out, job, shutdowns.of(job));
+}
+
+void write_all(Context& context, const Workspace& workspace, const std::vector<Job>& jobs, const std::string& none) {
+  const Shutdowns shutdowns{workspace, jobs};
+  if (context.json) {
+    json::array documents;
+    for (const Job& job : jobs) documents.push_back(job_document(job, shutdowns.of(job)));
+    return write_document(context.out, json::object{{"jobs", std::move(documents)}});
+  }
+  if (jobs.empty()) return context.out.write(none + '\n');
+  jobs_table(jobs).write(context.out);
 }
 
 void status(Context& context, const JobOptions& options) {
@@ -401,9 +478,8 @@ void status(Context& context, const JobOptions& options) {
   if (!options.id.empty()) {
     Job job = found_job(*workspace.store, options.id);
     if (!options.offline) refresh(desk, job);
-    if (context.json) return write_document(context.out, json::object{{"job", job_document(job)}});
-    write_job(context.out, job);
-    if (wants_hold(next_step(job)))
+    write_one(context, workspace, job);
+    if (!context.json && wants_hold(next_step(job)))
       context.out.write("the provider does not have it yet: canary train watch " + job.id + " goes on with it\n");
     return;
   }
@@ -411,13 +487,7 @@ void status(Context& context, const JobOptions& options) {
   std::vector<Job> jobs = workspace.store->jobs({.task = options.task});
   if (!options.offline)
     for (Job& job : jobs) refresh(desk, job);
-  if (context.json) {
-    json::array documents;
-    for (const Job& job : jobs) documents.push_back(job_document(job));
-    return write_document(context.out, json::object{{"jobs", std::move(documents)}});
-  }
-  if (jobs.empty()) return context.out.write("no job so far: canary train start TASK FILE begins one\n");
-  jobs_table(jobs).write(context.out);
+  write_all(context, workspace, jobs, "no job so far: canary train start TASK FILE begins one");
 }
 
 // --- watch, cancel ---------------------------------------------------------------------------------------------------
@@ -432,42 +502,50 @@ void watch(Context& context, const JobOptions& options) {
   else
     jobs = workspace.store->jobs({.open = true});
   (void)drive(desk, jobs, true, true);
-  if (options.id.empty()) {
-    json::array documents;
-    for (const Job& job : jobs) documents.push_back(job_document(job));
-    if (context.json) return write_document(context.out, json::object{{"jobs", std::move(documents)}});
-    if (jobs.empty()) return context.out.write("no job is open\n");
-    return jobs_table(jobs).write(context.out);
+  if (options.id.empty()) return write_all(context, workspace, jobs, "no job is open");
+  write_one(context, workspace, jobs.front());
+  context.exit = exit_of(jobs.front());
+}
+
+/// Tells the provider, as long as that does not take long.
+/// Errors  Interrupted.
+JobNews cancel_now(Desk& desk, Job& job) {
+  const CallEnder ender{desk.providers()};
+  JobNews news;
+  for (int tries = 0; tries != 4 && job.phase != JobPhase::closed; ++tries) {
+    news = desk.tuner().step(job);
+    if (job.phase != JobPhase::closed) Interrupts::check();  // it has ended the call: no trouble of the provider's
+    if (news.kind == JobNews::Kind::held || news.trouble) break;
+    if (news.kind == JobNews::Kind::waits) wait_for(std::min<std::uint32_t>(news.wait_ms, 1'000));
   }
-  const Job& job = jobs.front();
-  if (context.json)
-    write_document(context.out, json::object{{"job", job_document(job)}});
-  else
-    write_job(context.out, job);
-  context.exit = exit_of(job);
+  return news;
 }
 
 void cancel(Context& context, const JobOptions& options) {
   const Workspace workspace{context};
   Desk desk{workspace, options.ca_file};
   const Interrupts interrupts;
-  std::vector<Job> jobs{found_job(*workspace.store, options.id)};
-  Job& job = jobs.front();
-  if (job.phase == JobPhase::following && !has_ended(job.status)) refresh(desk, job);  // it may have ended meanwhile
+  Job job = found_job(*workspace.store, options.id);
+  if (job.phase == JobPhase::following && !has_ended(job.status)) {  // it may have ended meanwhile
+    const CallEnder ender{desk.providers()};
+    refresh(desk, job);
+    Interrupts::check();
+  }
   desk.tuner().ask_cancel(job);
   context.committed = "the wish is stored: canary train watch " + job.id + " tells the provider";
   JobNews news;
-  for (int tries = 0; tries != 4 && job.phase != JobPhase::closed; ++tries) {
-    news = desk.tuner().step(job);
-    if (news.kind == JobNews::Kind::held || news.trouble) break;
-    if (news.kind == JobNews::Kind::waits) wait_for(std::min<std::uint32_t>(news.wait_ms, 1'000));
+  try {
+    news = cancel_now(desk, job);
+  } catch (const Interrupted&) {
+    tell(job, context.committed);
+    desk.tuner().release(job);
+    throw;
   }
   desk.tuner().release(job);
   if (news.trouble && job.phase != JobPhase::closed)
     throw Failure{Exit::provider, "job " + job.id + " is not cancelled yet: " + news.words, news.hint};
-  if (context.json) return write_document(context.out, json::object{{"job", job_document(job)}});
-  write_job(context.out, job);
-  if (!has_ended(job.status))
+  write_one(context, workspace, job);
+  if (!context.json && !has_ended(job.status))
     context.out.write("it is to be cancelled, and the provider is not done with that: canary train watch " + job.id +
                       '\n');
 }

@@ -7,7 +7,7 @@
 namespace canary::cli {
 
 /// SHA-256 in hex, in constant memory.
-/// Errors  Failure invalid_input for what cannot be read.
+/// Errors  std::system_error for what cannot be read, and is no regular file.
 [[nodiscard]] std::string hash_of_file(const std::string& path);
 
 /// Errors  Failure invalid_input for what cannot be read, and for more than `most_bytes`.

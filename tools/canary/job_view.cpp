@@ -27,7 +27,7 @@ json::object method_document(const TrainingMethod& method) {
 
 }  // namespace
 
-json::object job_document(const Job& job) {
+json::object job_document(const Job& job, std::string_view shutdown_date) {
   json::array checkpoints;
   for (const Checkpoint& each : job.checkpoints)
     checkpoints.push_back({{"model", json_text(each.model)}, {"step", each.step}});
@@ -48,6 +48,7 @@ json::object job_document(const Job& job) {
       {"error", text_or_null(job.error)},
       {"version", job.version == 0 ? json::value(nullptr) : json::value(json_text(version_id(job.task, job.version)))},
       {"model", text_or_null(job.model)},
+      {"shutdown_date", text_or_null(shutdown_date)},
       {"phase", json_text(to_string(job.phase))},
       {"method", method_document(job.method)},
       {"seed", job.method.seed ? json::value(*job.method.seed) : json::value(nullptr)},
@@ -73,7 +74,7 @@ Table jobs_table(const std::vector<Job>& jobs) {
   return table;
 }
 
-void write_job(Output& out, const Job& job) {
+void write_job(Output& out, const Job& job, std::string_view shutdown_date) {
   const auto line = [&out](std::string_view name, std::string_view value) {
     if (value.empty()) return;
     std::string text{name};
@@ -95,6 +96,7 @@ void write_job(Output& out, const Job& job) {
   if (job.finished_at_us != 0) line("finished", time_text(job.finished_at_us));
   if (job.trained_tokens != 0) line("trained tokens", thousands(job.trained_tokens));
   line("model", job.model);
+  line("model's end", shutdown_date);
   if (job.version != 0)
     line("version", version_id(job.task, job.version) + ", CANDIDATE at 0 % when it was registered");
   line("error", job.error);

@@ -11,14 +11,14 @@ std::unique_ptr<Provider> open_http_provider(const ProviderConfig& config, const
     if (config.kind == ProviderKind::together) {
       TogetherOptions options;
       if (!config.base_url.empty()) options.base_url = config.base_url;
-      if (!config.api_key_env.empty()) options.api_key_env = config.api_key_env;
+      options.api_key_env = key_variable(config);
       options.ca_file = ca_file;
       return std::make_unique<TogetherProvider>(std::move(options));
     }
     OpenAiOptions options;
     if (config.kind == ProviderKind::azure) options.dialect = OpenAiDialect::azure;
     if (!config.base_url.empty()) options.base_url = config.base_url;
-    options.api_key_env = config.api_key_env;
+    options.api_key_env = key_variable(config);
     options.ca_file = ca_file;
     return std::make_unique<OpenAiProvider>(std::move(options));
   } catch (const ProviderError& error) {  // a key that is not set, an URL that keys must not be sent to

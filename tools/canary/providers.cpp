@@ -15,14 +15,7 @@
 namespace canary::cli {
 namespace {
 
-/// A trainer gets none of the keys that other providers are paid with.
-std::vector<std::string> secrets_of(const ProviderConfig& config) {
-  std::vector<std::string> names{"CANARY_WEBHOOK_SECRET"};
-  if (!config.api_key_env.empty()) names.push_back(config.api_key_env);
-  return names;
-}
-
-std::unique_ptr<Provider> open_command_provider(const ProviderConfig& config) {
+std::unique_ptr<Provider> open_command_provider(const Config& whole, const ProviderConfig& config) {
   const std::string& program = config.command.front();
   if (::access(program.c_str(), X_OK) != 0)
     throw Failure{Exit::invalid_input,
@@ -31,7 +24,7 @@ std::unique_ptr<Provider> open_command_provider(const ProviderConfig& config) {
   CommandProviderOptions options;
   options.command = config.command;
   options.folder = config.folder;
-  options.hidden = secrets_of(config);
+  options.hidden = secret_variables(whole);
   return std::make_unique<CommandProvider>(std::move(options));
 }
 
@@ -56,8 +49,23 @@ ProviderConfig provider_config(const Config& config, const std::string& name) {
                              : "did you mean \"" + near + "\"?"};
 }
 
-std::unique_ptr<Provider> open_provider(const ProviderConfig& config, const std::string& ca_file) {
-  return config.kind == ProviderKind::command ? open_command_provider(config) : open_http_provider(config, ca_file);
+std::string key_variable(const ProviderConfig& config) {
+  if (!config.api_key_env.empty() || config.kind != ProviderKind::together) return config.api_key_env;
+  return "TOGETHER_API_KEY";  // nobody gets in there without one
+}
+
+std::vector<std::string> secret_variables(const Config& config) {
+  std::vector<std::string> names{"CANARY_WEBHOOK_SECRET", "OPENAI_API_KEY", "AZURE_OPENAI_API_KEY", "TOGETHER_API_KEY",
+                                 "PGPASSWORD"};
+  names.push_back(config.alerts.webhook_secret_env);
+  for (const ProviderConfig& each : config.providers) names.push_back(key_variable(each));
+  std::erase(names, std::string{});
+  return names;
+}
+
+std::unique_ptr<Provider> open_provider(const Config& whole, const ProviderConfig& config, const std::string& ca_file) {
+  return config.kind == ProviderKind::command ? open_command_provider(whole, config)
+                                              : open_http_provider(config, ca_file);
 }
 
 #ifndef CANARY_CLI_HTTP

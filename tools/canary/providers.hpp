@@ -7,6 +7,7 @@
 #include <mutex>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "canary/control/config.hpp"
 #include "canary/control/job.hpp"
@@ -18,8 +19,16 @@ namespace canary::cli {
 /// Errors  Failure invalid_input with the nearest name.
 [[nodiscard]] ProviderConfig provider_config(const Config& config, const std::string& name);
 
+/// The variable with a provider's key: the one that it names, else its kind's own; empty: no key is sent.
+[[nodiscard]] std::string key_variable(const ProviderConfig& config);
+
+/// Every variable that may hold a secret of this program or of another provider: no program that it starts gets one.
+[[nodiscard]] std::vector<std::string> secret_variables(const Config& config);
+
+/// Input   `whole`: the configuration that the provider is of.
 /// Errors  Failure invalid_input: a key that is not set, a program that cannot be run, a build without libcurl.
-[[nodiscard]] std::unique_ptr<Provider> open_provider(const ProviderConfig& config, const std::string& ca_file);
+[[nodiscard]] std::unique_ptr<Provider> open_provider(const Config& whole, const ProviderConfig& config,
+                                                      const std::string& ca_file);
 
 /// The one door to libcurl.
 [[nodiscard]] std::unique_ptr<Provider> open_http_provider(const ProviderConfig& config, const std::string& ca_file);
@@ -33,7 +42,7 @@ class Providers {
   [[nodiscard]] Provider& of(const std::string& name) {
     const auto at = made_.find(name);
     if (at != made_.end()) return *at->second;
-    std::unique_ptr<Provider> made = open_provider(provider_config(config_, name), ca_file_);
+    std::unique_ptr<Provider> made = open_provider(config_, provider_config(config_, name), ca_file_);
     const std::lock_guard lock{mutex_};
     return *made_.emplace(name, std::move(made)).first->second;
   }

@@ -12,13 +12,19 @@ extern char** environ;  // NOLINT(readability-redundant-declaration): POSIX want
 namespace canary::detail {
 
 /// This process's variables as NAME=VALUE, but for those of these names: the ones with secrets.
-[[nodiscard]] inline std::vector<std::string> environment_without(const std::vector<std::string>& hidden) {
+/// Input   `own`: NAME=VALUE, in the place of those of the same name.
+[[nodiscard]] inline std::vector<std::string> environment_without(const std::vector<std::string>& hidden,
+                                                                  const std::vector<std::string>& own = {}) {
+  const auto name_of = [](std::string_view variable) { return variable.substr(0, variable.find('=')); };
   std::vector<std::string> variables;
   for (char** at = environ; at != nullptr && *at != nullptr; ++at) {
     const std::string_view variable{*at};
-    const std::string_view name = variable.substr(0, variable.find('='));
-    if (std::find(hidden.begin(), hidden.end(), name) == hidden.end()) variables.emplace_back(variable);
+    const std::string_view name = name_of(variable);
+    if (std::find(hidden.begin(), hidden.end(), name) == hidden.end() &&
+        std::none_of(own.begin(), own.end(), [&](const std::string& each) { return name_of(each) == name; }))
+      variables.emplace_back(variable);
   }
+  variables.insert(variables.end(), own.begin(), own.end());
   return variables;
 }
 

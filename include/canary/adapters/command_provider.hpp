@@ -53,7 +53,7 @@ struct CommandProviderOptions {
   /// choice), {seed} (made of the job's id where it has none).
   std::vector<std::string> command;
   std::string folder;                         ///< where jobs have theirs; it is made
-  std::vector<std::string> environment = {};  ///< NAME=VALUE, beside the variables that this process has
+  std::vector<std::string> environment = {};  ///< NAME=VALUE, before the variables that this process has
   std::vector<std::string> hidden = {};       ///< variables that it does not get: those with secrets
   std::uint32_t grace_ms = 10'000;            ///< from SIGTERM to SIGKILL, when it is cancelled
   std::uint64_t log_bytes = 1 << 20;          ///< kept of its stderr, the newest
@@ -102,6 +102,7 @@ class CommandProvider final : public Provider {
     Place told;  ///< by events()
   };
   static constexpr std::size_t most_at_once = 1'000;
+  static constexpr std::size_t most_metrics = 2'000;   ///< bytes of a checkpoint's
   static constexpr std::size_t most_remembered = 256;  ///< jobs; what was read of others is read again
 
   void check() const;
@@ -117,6 +118,7 @@ class CommandProvider final : public Provider {
   [[nodiscard]] ProviderJob told(const std::string& id, int folder, const State& state);
   static void tell_end(ProviderJob& job, const State& state, const Read& read, int folder);
   static void succeed(ProviderJob& job, const Read& read);
+  [[nodiscard]] static bool is_model(const std::string& name);
   [[nodiscard]] static std::string last_words(int folder, const Read& read);
 
   CommandProviderOptions options_;
@@ -301,8 +303,7 @@ inline void CommandProvider::start(const Job& job, int folder, const detail::Own
   const std::uint32_t seed = job.method.seed.value_or(static_cast<std::uint32_t>(seed_of(job.id) & seeds));
   std::vector<std::string> arguments = arguments_for(job, seed);
   write_intent(folder, job, arguments, seed);
-  std::vector<std::string> variables = detail::environment_without(options_.hidden);
-  variables.insert(variables.end(), options_.environment.begin(), options_.environment.end());
+  std::vector<std::string> variables = detail::environment_without(options_.hidden, options_.environment);
   const detail::OwnFd events{
       ::openat(folder, "events.jsonl", O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW, 0600)};
   if (!events) fail(errno, (folder_ / job.id).string() + " cannot be written", "see the provider's `folder`");
@@ -390,7 +391,8 @@ inline CommandProvider::Read& CommandProvider::scan(const std::string& id, int f
       read.error = std::move(event);
     else if (event.kind == Kind::progress)
       read.progress = std::move(event);
-    else if (event.kind == Kind::checkpoint && !event.model.empty()) {
+    else if (event.kind == Kind::checkpoint && is_model(event.model)) {
+      if (event.metrics.size() > most_metrics) event.metrics.clear();
       if (read.checkpoints.size() == most_at_once) read.checkpoints.erase(read.checkpoints.begin());
       read.checkpoints.push_back({std::move(event.model), event.step, std::move(event.metrics)});
     }
@@ -462,16 +464,20 @@ inline void CommandProvider::tell_end(ProviderJob& job, const State& state, cons
   }
 }
 
-/// A name of a model must fit into a registry.
+/// True for a name that a registry takes.
+inline bool CommandProvider::is_model(const std::string& name) {
+  constexpr std::size_t longest = 1'024;  // max_model_bytes
+  return !name.empty() && name.size() <= longest && detail::shown(name, longest) == name;
+}
+
 inline void CommandProvider::succeed(ProviderJob& job, const Read& read) {
-  constexpr std::size_t longest = 4'096;
   const std::string& model = read.result.model;
   const bool told = read.result.kind == detail::TrainerEvent::Kind::result;
   if (!told || model.empty()) {
     job.error =
         "the trainer ended well, but named no model: expected a line {\"event\":\"result\",\"model\":\"...\"} on "
         "stdout";
-  } else if (model.size() > longest || detail::shown(model, longest) != model) {
+  } else if (!is_model(model)) {
     job.error = "the trainer names a model that no registry takes: it is too long, or has control characters";
   } else {
     job.status = JobStatus::succeeded;

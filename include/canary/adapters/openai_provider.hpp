@@ -206,7 +206,8 @@ inline std::string OpenAiProvider::complete(const std::string& upload, boost::js
     const boost::json::value answer = http_.ask({.path = "/uploads/" + detail::in_path(upload) + "/complete",
                                                  .what = what,
                                                  .method = "POST",
-                                                 .body = {{"part_ids", std::move(parts)}}});
+                                                 .body = {{"part_ids", std::move(parts)}},
+                                                 .slow = true});
     const detail::Said said{answer, http_.secret()};
     std::string file = said.at("file").at("id").name();
     if (file.empty()) throw http_.failure(ProviderErrc::unclear, what, "an answer without a file: " + said.json(200));
@@ -300,7 +301,7 @@ inline detail::SaidOwner OpenAiProvider::owner_of(const detail::Said& said, cons
     return id == job.id ? ours : others;
   const std::string_view file = said.at("training_file").raw();
   if (file.empty()) return unknown;
-  if (file != job.training_file_id) return others;
+  if (file != job.training_file_id) return others;  // a row of an older backup, without its file, knows no such job
   for (const char* name : {"suffix", "user_provided_suffix"})
     if (const std::string_view suffix = said.at(name).raw(); !suffix.empty())
       return detail::same_letters(suffix, detail::openai_suffix(job)) ? ours : others;

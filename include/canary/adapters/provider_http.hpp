@@ -61,6 +61,7 @@ struct ProviderAsk {
   boost::json::object body = {};     ///< sent where the method is POST and there are no parts
   std::vector<HttpPart> parts = {};  //
   bool once = false;                 ///< it must not be made twice
+  bool slow = false;                 ///< its answer may take as long as a piece of an upload
   std::function<void(std::uint64_t, std::uint64_t)> on_sent = {};
 };
 
@@ -118,6 +119,9 @@ class ProviderHttp {
   void read_key();
   [[nodiscard]] HttpRequest request_of(const ProviderAsk& what) const;
   [[nodiscard]] std::uint32_t left_ms() const;
+  [[nodiscard]] std::uint32_t total_ms_of(const ProviderAsk& what) const {
+    return what.parts.empty() && !what.slow ? std::min(options_.total_ms, left_ms()) : 0;
+  }
   [[nodiscard]] ProviderError refusal(const HttpResponse& response, const ProviderAsk& what) const;
   [[nodiscard]] ProviderError lost(const HttpError& error, const ProviderAsk& what) const;
   [[nodiscard]] std::string hint_of(int status, const SaidFault& fault) const;
@@ -226,7 +230,7 @@ inline HttpRequest ProviderHttp::request_of(const ProviderAsk& what) const {
     request.body = boost::json::serialize(what.body);
   }
   request.connect_ms = options_.connect_ms;
-  request.total_ms = what.parts.empty() ? std::min(options_.total_ms, left_ms()) : 0;
+  request.total_ms = total_ms_of(what);
   request.idle_ms = options_.idle_ms;
   request.body_bytes = std::size_t{4} << 20;
   request.once = what.method == "POST";  // libcurl would send it again without telling
@@ -247,7 +251,7 @@ inline boost::json::value ProviderHttp::ask(const ProviderAsk& what) {
   const auto pause = [this, &request, &what](std::uint32_t wait_ms) {
     if (!wait(wait_ms)) return false;
     asked_again_ = true;
-    if (what.parts.empty()) request.total_ms = std::min(options_.total_ms, left_ms());
+    request.total_ms = total_ms_of(what);
     return true;
   };
   const auto draw = [this] { return std::uniform_real_distribution<double>{}(random_); };
@@ -316,9 +320,12 @@ inline ProviderError ProviderHttp::lost(const HttpError& lost, const ProviderAsk
       return said(ProviderErrc::unavailable);
     case HttpErrc::cancelled:
       return said(ProviderErrc::cancelled);
+    case HttpErrc::too_large:
+      if (what.once) break;
+      return ProviderError{ProviderErrc::too_large, options_.kind + ": " + what.what + ": " + lost.what(),
+                           "see whether base_url is that of an API; no answer of one is so long"};
     case HttpErrc::timeout:
     case HttpErrc::reset:
-    case HttpErrc::too_large:
       break;
   }
   return said(what.method == "GET" ? ProviderErrc::unavailable : ProviderErrc::unclear);

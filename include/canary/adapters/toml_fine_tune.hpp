@@ -96,6 +96,8 @@ inline void ConfigReader::check_kind(const ProviderConfig& provider, const toml:
   if (provider.kind == ProviderKind::command)
     need(table.get("command") != nullptr, "a command provider without a command",
          "add command = [\"./train\", \"{training_file}\"]");
+  if (const toml::array* command = table["command"].as_array(); command != nullptr && command->empty())
+    faults_.add(command->source(), "a command of nothing", "expected [\"./train\", \"{training_file}\"]");
   const bool local = provider.kind == ProviderKind::command;
   for (const std::string_view key : {"base_url", "api_key_env", "settle_ms", "command", "folder"}) {
     const Node* node = table.get(key);

@@ -45,6 +45,12 @@ class FakeTuning {
     const std::lock_guard lock{mutex_};
     return jobs_;
   }
+  /// A job that has succeeded without naming its model names it from now on.
+  void name_models() {
+    const std::lock_guard lock{mutex_};
+    for (Made& each : jobs_)
+      if (each.job.status == JobStatus::succeeded) each.job.model = "ft:" + each.base_model + ':' + each.made_for;
+  }
   [[nodiscard]] std::uint64_t files() const {
     const std::lock_guard lock{mutex_};
     return files_;

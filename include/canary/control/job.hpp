@@ -100,9 +100,9 @@ struct TrainingMethod {
   std::uint32_t epochs = 0;
   std::uint32_t batch_size = 0;
   double learning_rate_multiplier = 0;
-  double beta = 0;                    ///< dpo
-  std::string grader;                 ///< reinforcement: one JSON object
-  std::optional<std::uint32_t> seed;  ///< at most 2^31 - 1
+  double beta = 0;                         ///< dpo
+  std::string grader = {};                 ///< reinforcement: one JSON object
+  std::optional<std::uint32_t> seed = {};  ///< at most 2^31 - 1
   friend bool operator==(const TrainingMethod&, const TrainingMethod&) = default;
 };
 

@@ -111,7 +111,8 @@ inline void check_job_change(const Job& before, const Job& job) {
   if (before.version != 0 && job.version != before.version) refuse("a job keeps its version");
 }
 
-/// The jobs of a task as a restored store has them: nobody holds one any more.
+/// The jobs of a task as a restored store has them: nobody holds one any more, and one that was not sent when the backup was
+/// made may have been since, so it is looked for first.
 /// Errors  StoreError invalid for a job that does not fit the task.
 [[nodiscard]] inline std::vector<Job> restored_jobs(const TaskContents& contents) {
   std::vector<Job> jobs = contents.jobs;
@@ -121,6 +122,7 @@ inline void check_job_change(const Job& before, const Job& job) {
       throw StoreError{StoreErrc::invalid, "job " + job.id + ": it does not fit the task that it came with"};
     job.holder.clear();
     job.held_until_us = 0;
+    if (job.phase == JobPhase::stored) job.phase = JobPhase::creating;
   }
   return jobs;
 }

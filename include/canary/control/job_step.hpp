@@ -44,6 +44,14 @@ enum class JobStep : std::uint8_t {
   return JobStep::none;
 }
 
+/// True when every file that its creation names is at the provider.
+[[nodiscard]] constexpr bool files_are_there(const Job& job) noexcept {
+  return !job.training_file_id.empty() && (job.validation_file.empty() || !job.validation_file_id.empty());
+}
+
+/// Nothing that was made for the job can be older, in Unix time, whichever of its creations it came of.
+[[nodiscard]] constexpr std::int64_t made_since_s(const Job& job) noexcept { return job.created_at_us / 1'000'000; }
+
 /// True for what only one process may do at a time: whoever does it holds the job.
 [[nodiscard]] constexpr bool wants_hold(JobStep step) noexcept {
   return step != JobStep::none && step != JobStep::poll;
@@ -82,8 +90,10 @@ inline void take_in(Job& job, const ProviderJob& said, TimeUs now_us) {
 }
 
 /// What a failed creation leaves behind.
-/// Output  true if it is certain that no job was made.
-[[nodiscard]] inline bool take_in_failed_creation(Job& job, const ProviderError& error, TimeUs now_us) {
+/// Input   `again`: one was sent before it whose outcome nobody knows, so it is looked for before the next.
+/// Output  true if it is certain that no job was made by this one.
+[[nodiscard]] inline bool take_in_failed_creation(Job& job, const ProviderError& error, TimeUs now_us,
+                                                  bool again = false) {
   job.error = error.what();
   switch (error.code) {
     case ProviderErrc::denied:
@@ -93,10 +103,12 @@ inline void take_in(Job& job, const ProviderJob& said, TimeUs now_us) {
       return true;
     case ProviderErrc::limited:
     case ProviderErrc::unavailable:
+      if (again) return true;
       job.phase = JobPhase::stored;  // to be sent again as if for the first time
       job.sent_at_us = 0;
       return true;
     case ProviderErrc::unclear:
+    case ProviderErrc::too_large:
     case ProviderErrc::cancelled:
       break;
   }

@@ -26,6 +26,7 @@ enum class ProviderErrc : std::uint8_t {
   limited,      ///< too much for now: later
   unavailable,  ///< it cannot be reached, or fails by itself; what was asked for was not done
   unclear,      ///< no answer came, or one that makes no sense: it may have been done
+  too_large,    ///< its answer is longer than any that makes sense: the same again will not help
   cancelled,    ///< by cancel()
 };
 
@@ -43,6 +44,8 @@ enum class ProviderErrc : std::uint8_t {
       return "unavailable";
     case ProviderErrc::unclear:
       return "unclear";
+    case ProviderErrc::too_large:
+      return "too large";
     case ProviderErrc::cancelled:
       return "cancelled";
   }
