@@ -12,8 +12,8 @@
 #include <catch2/catch_test_macros.hpp>
 
 #include "temporary_folder.hpp"
-#include "tuning_server.hpp"
 #include "test_paths.hpp"
+#include "tuning_server.hpp"
 
 namespace services_test {
 
