@@ -48,8 +48,9 @@ services_answer() {
     "^checklist_enrichment  *checklist_enrichment@default *split *passport" "^document_check  *document_check@default" \
     "^risk_explanation  *risk_explanation@default" "^document_explanation  *document_explanation@default" \
     "^rules_extraction  *rules_extraction@default" "^forced:  *checklist_enrichment@forced *forced " \
-    "^recorded: checklist_enrichment@1 [1-9]" "^recorded: checklist_enrichment@default [1-9]" \
-    "^recorded: rules_extraction@default 1$" "^store away:  *checklist_enrichment@default *fallback "; do
+    "^recorded: checklist_enrichment@1 split [1-9]" "^recorded: checklist_enrichment@default split [1-9]" \
+    "^recorded: checklist_enrichment@forced forced 1$" "^recorded: rules_extraction@default fallback 1$" \
+    "^store away:  *checklist_enrichment@default *fallback "; do
     grep -q "$expected" <<<"$out" || { echo "missing: $expected"; return 1; }
   done
 }
