@@ -1,11 +1,13 @@
 // From recorded interactions to routed traffic, with the program as a user runs it, a real database, and a provider that
-// breaks. With CANARY_TEST_AIMOCK, the URL of a server of somebody else's, the plain loop runs against that too.
+// breaks. With CANARY_TEST_AIMOCK, the URL of a server of somebody else's, the loop runs and is killed against that too.
 #include <catch2/catch_test_macros.hpp>
 
 #include <algorithm>
 #include <atomic>
+#include <cstddef>
 #include <cstdlib>
 #include <filesystem>
+#include <functional>
 #include <mutex>
 #include <random>
 #include <string>
@@ -15,6 +17,7 @@
 #include <vector>
 
 #include "../adapters/tuning_server.hpp"
+#include "canary/adapters/http.hpp"
 #include "program.hpp"
 
 namespace tuning_loop_test {
@@ -22,6 +25,8 @@ namespace tuning_loop_test {
 namespace {
 
 namespace json = boost::json;
+using canary::HttpClient;
+using canary::HttpResponse;
 using canary::test::Answer;
 using canary::test::Place;
 
@@ -197,10 +202,10 @@ void whole_loop(const LoopPlace& place) {
 }
 
 /// The whole loop, each of whose commands is killed once after so long, and then said again.
+/// Input   made: how many jobs the provider has for one of ours.
 /// Output  what is wrong; empty if nothing is.
-std::string killed_loop(unsigned after_ms) {
-  test::TuningServer server;
-  const LoopPlace place{server.url() + "/v1"};
+std::string killed_loop(const LoopPlace& place, unsigned after_ms,
+                        const std::function<std::size_t(const std::string& id)>& made) {
   record(place);
   const auto killed_then = [&](const std::string& line, const std::vector<std::string>& again) -> std::string {
     (void)place.canary_killed(line, after_ms);
@@ -214,7 +219,10 @@ std::string killed_loop(unsigned after_ms) {
   (void)place.canary_killed("train start checks data/train.jsonl data/val.jsonl --watch", after_ms);
   const Answer trained = place.canary(place.stored_jobs().empty() ? train : std::vector<std::string>{"train", "watch"});
   if (trained.exit != 0) return "train: " + trained.out + trained.err;
-  if (server.jobs().size() != 1) return std::to_string(server.jobs().size()) + " jobs at the provider";
+  const json::array jobs = place.stored_jobs();
+  if (jobs.size() != 1) return std::to_string(jobs.size()) + " jobs";
+  const std::size_t there = made(text_of(jobs[0].as_object(), "id"));
+  if (there != 1) return std::to_string(there) + " jobs at the provider";
   if (place.versions() != 2) return std::to_string(place.versions()) + " versions";
   (void)place.canary_killed("rollout start checks@2 --steps 50,100", after_ms);
   const json::value seen = place.document({"rollout", "status", "checks"});
@@ -240,7 +248,18 @@ TEST_CASE("tuning loop: from recorded interactions to requests that reach the ne
 TEST_CASE("tuning loop: the same against a server of somebody else's", "[cli][train]") {
   const char* url = std::getenv("CANARY_TEST_AIMOCK");
   if (url == nullptr || *url == '\0') SKIP("no CANARY_TEST_AIMOCK: scripts/tuning_loop.sh starts one");
-  whole_loop(LoopPlace{std::string{url} + "/v1"});
+  const std::string base = std::string{url} + "/v1";
+  whole_loop(LoopPlace{base});
+  const auto made = [&](const std::string& id) {
+    HttpClient client;
+    const HttpResponse all = client.send({.url = base + "/fine_tuning/jobs?limit=100"});
+    const json::value document = json::parse(all.body);
+    std::size_t count = 0;
+    for (const json::value& each : document.as_object().at("data").as_array())
+      count += text_of(each.as_object().at("metadata").as_object(), "canary_job") == id ? 1 : 0;
+    return count;
+  };
+  check_runs(0, 24, [&](std::uint32_t step) { return killed_loop(LoopPlace{base}, 5 * step, made); });
 }
 
 TEST_CASE("tuning loop: killed at every moment, there is one job and one version in the end", "[cli][train]") {
@@ -259,7 +278,11 @@ TEST_CASE("tuning loop: killed at every moment, there is one job and one version
     return {};
   });
   // And so is each command of the whole loop.
-  check_runs(0, 30, [](std::uint32_t step) { return killed_loop(2 * step); });
+  check_runs(0, 30, [](std::uint32_t step) {
+    test::TuningServer server;
+    return killed_loop(LoopPlace{server.url() + "/v1"}, 2 * step,
+                       [&](const std::string& /*id*/) { return server.jobs().size(); });
+  });
 }
 
 TEST_CASE("tuning loop: crashes and faults at random, one job and one version in every run, or as it fares there",
