@@ -165,7 +165,8 @@ class FakeProvider final : public Provider {
   static void advance(FakeTuning::Made& made) {
     made.job.status = JobStatus::running;
     made.job.provider_status = "running";
-    if (made.looks_left != 0 && --made.looks_left != 0) return;
+    if (made.looks_left != 0) --made.looks_left;
+    if (made.looks_left != 0) return;
     made.job.status = made.end;
     made.job.trained_tokens = 1'000;
     made.job.provider_status = made.end == JobStatus::succeeded ? "succeeded"
