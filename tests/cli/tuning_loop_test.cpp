@@ -464,4 +464,34 @@ TEST_CASE("tuning loop: a provider that nobody can reach ends the start, and the
   CHECK(text_of(place.stored_jobs().at(0).as_object(), "phase") == "stored");
 }
 
+TEST_CASE("tuning loop: an upload that is never answered sensibly ends the start, and the job stays open",
+          "[cli][train]") {
+  test::TuningServer server;
+  server.fault({.what = test::Trouble::malformed, .on = "POST /files", .times = 1'000});
+  const LoopPlace place{server.url() + "/v1"};
+  const Answer answer = place.canary({"--json", "train", "start", "checks", "train.jsonl"});
+  INFO(answer.out << answer.err);
+  CHECK(answer.exit == 6);
+  CHECK(answer.out.find("stays open") != std::string::npos);
+  CHECK(server.seen("POST /files") == 3);  // no more than one call makes
+  CHECK(text_of(place.stored_jobs().at(0).as_object(), "phase") == "stored");
+}
+
+TEST_CASE("tuning loop: a cancelling that comes through at its second try is done, and no illegal step",
+          "[cli][train]") {
+  test::TuningServer server;
+  server.plan({.statuses = {"running", "running", "running", "running", "running", "running", "running", "running"}});
+  const LoopPlace place{server.url() + "/v1"};
+  const std::string id =
+      text_of(place.document({"train", "start", "checks", "train.jsonl"}).at("job").as_object(), "id");
+  server.fault({.what = test::Trouble::closed, .on = "POST /fine_tuning/jobs/*/cancel", .times = 1});
+  CHECK(place.canary({"train", "cancel", id}).exit == 6);
+  CHECK(place.stored_jobs().at(0).as_object().at("cancel_asked") == true);
+  const Answer again = place.canary({"--json", "train", "cancel", id});
+  INFO(again.out << again.err);
+  CHECK(again.exit == 0);
+  CHECK(again.out.find("CANCELLED") != std::string::npos);
+  CHECK(place.canary({"train", "cancel", id}).exit == 4);  // it has ended
+}
+
 }  // namespace tuning_loop_test

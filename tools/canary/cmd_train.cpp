@@ -43,8 +43,8 @@ void check(Context& context, const CheckOptions& options) {
 void add_check(Syntax train, Context& context) {
   const Syntax verb = add_noun(train, context, "check", "Looks for faults in training data, and estimates its cost");
   const auto options = std::make_shared<CheckOptions>();
-  add_text(verb, "file", options->file, "Training data, JSONL")->required()->type_name("FILE");
-  add_text(verb, "validation", options->validation, "Validation data, JSONL")->type_name("VAL");
+  add_text(verb, "file", options->file, "Training data, JSONL")->required()->must_not_be_empty()->type_name("FILE");
+  add_text(verb, "validation", options->validation, "Validation data, JSONL")->must_not_be_empty()->type_name("VAL");
   add_preflight_options(verb, options->preflight);
   verb.footer(
       "Every finding has file, line, column, and what to do; of more than 1,000 errors or 1,000 warnings the first\n"

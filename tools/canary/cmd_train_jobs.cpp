@@ -26,6 +26,7 @@
 #include "canary/control/tuner.hpp"
 #include "canary/control/tuner_follow.hpp"
 #include "file_bytes.hpp"
+#include "guard_view.hpp"
 #include "interrupt.hpp"
 #include "job_view.hpp"
 #include "providers.hpp"
@@ -56,7 +57,7 @@ class Desk {
  public:
   Desk(const Workspace& workspace, const std::string& ca_file)
       : workspace_{workspace},
-        providers_{workspace.config, ca_file},
+        providers_{workspace.config, readable(ca_file)},
         random_{std::random_device{}()},
         tuner_{*workspace.store, [this](const Job& job) -> Provider& { return provider_for_tuner(job); }, options()} {}
 
@@ -81,6 +82,13 @@ class Desk {
   }
 
  private:
+  /// Before anything is stored.
+  /// Errors  Failure invalid_input.
+  [[nodiscard]] static const std::string& readable(const std::string& ca_file) {
+    if (!ca_file.empty()) (void)text_of_file(ca_file, std::size_t{1} << 24);
+    return ca_file;
+  }
+
   /// One job's missing key must not end what is done for the others.
   [[nodiscard]] Provider& provider_for_tuner(const Job& job) {
     try {
@@ -109,10 +117,12 @@ class Desk {
   Tuner tuner_;
 };
 
-/// Ends a provider's call when a signal comes: one may take half a minute, and an upload an hour.
+/// Ends a provider's calls when a signal comes, or when they have taken as long as they may: one may take half a minute, and
+/// an upload an hour.
 class CallEnder {
  public:
-  explicit CallEnder(Providers& providers) : thread_{[this, &providers] { watch(providers); }} {}
+  explicit CallEnder(Providers& providers, std::chrono::seconds at_most = std::chrono::hours{24 * 365})
+      : until_{std::chrono::steady_clock::now() + at_most}, thread_{[this, &providers] { watch(providers); }} {}
   CallEnder(const CallEnder&) = delete;
   CallEnder& operator=(const CallEnder&) = delete;
   ~CallEnder() {
@@ -128,9 +138,10 @@ class CallEnder {
   void watch(Providers& providers) {
     std::unique_lock lock{mutex_};
     while (!changed_.wait_for(lock, std::chrono::milliseconds{50}, [this] { return over_; }))
-      if (Interrupts::pending()) providers.cancel();
+      if (Interrupts::pending() || std::chrono::steady_clock::now() >= until_) providers.cancel();
   }
 
+  const std::chrono::steady_clock::time_point until_;
   std::mutex mutex_;
   std::condition_variable changed_;
   bool over_ = false;
@@ -254,8 +265,8 @@ class Unanswered {
   std::optional<Sending> first_;
 };
 
-/// Until the provider has the job, or `to_the_end` until it has ended. Before the provider has it, one that cannot be reached
-/// is waited for by the `patient` alone: its adapter has tried several times by then.
+/// Until the provider has the job, or `to_the_end` until it has ended. Before the provider has it, one that does not answer as
+/// it should is waited for by the `patient` alone: its adapter has tried several times by then.
 /// Output  what to do about the last trouble; may be empty.
 std::string drive(Desk& desk, std::vector<Job>& jobs, bool to_the_end, bool patient) {
   const CallEnder ender{desk.providers()};
@@ -284,9 +295,9 @@ std::string drive(Desk& desk, std::vector<Job>& jobs, bool to_the_end, bool pati
       }
     }
     if (news.trouble) hint = news.hint;
-    const bool away = news.trouble == ProviderErrc::unavailable || news.trouble == ProviderErrc::limited;
-    const bool too_long = !patient && unanswered.for_too_long(job, news, desk.settle_time(job));
-    const bool give_up = news.lasting || too_long || (away && job.phase == JobPhase::stored && !patient);
+    const bool away = news.trouble && news.trouble != ProviderErrc::cancelled && job.phase == JobPhase::stored;
+    const bool too_long = unanswered.for_too_long(job, news, desk.settle_time(job));
+    const bool give_up = news.lasting || (!patient && (away || too_long));
     if (give_up && news.kind != JobNews::Kind::closed) {
       failure.emplace(Exit::provider,
                       news.words.empty() ? "the provider does not say whether it has made the job" : news.words,
@@ -409,7 +420,10 @@ void refresh(Desk& desk, Job& job) {
   };
   try {
     const JobNews news = desk.tuner().step(job);
-    if (news.trouble || news.lasting) tell_trouble(news.words, news.hint);
+    if (news.trouble == ProviderErrc::cancelled)
+      tell_trouble("its provider does not answer", "--offline asks nobody");
+    else if (news.trouble || news.lasting)
+      tell_trouble(news.words, news.hint);
   } catch (const StoreError& error) {
     if (error.code == StoreErrc::unreachable) throw;
     tell_trouble(error.what(), error.hint);
@@ -472,9 +486,13 @@ void write_all(Context& context, const Workspace& workspace, const std::vector<J
   jobs_table(jobs).write(context.out);
 }
 
+/// Who looks a job up does not wait for long.
+constexpr std::chrono::seconds status_patience{10};
+
 void status(Context& context, const JobOptions& options) {
   const Workspace workspace{context};
   Desk desk{workspace, options.ca_file};
+  const CallEnder ender{desk.providers(), status_patience};
   if (!options.id.empty()) {
     Job job = found_job(*workspace.store, options.id);
     if (!options.offline) refresh(desk, job);
@@ -528,7 +546,10 @@ void cancel(Context& context, const JobOptions& options) {
   Job job = found_job(*workspace.store, options.id);
   if (job.phase == JobPhase::following && !has_ended(job.status)) {  // it may have ended meanwhile
     const CallEnder ender{desk.providers()};
+    const bool asked = job.cancel_asked;  // by a call before this, whose wish the provider did not take
     refresh(desk, job);
+    if (asked && job.phase == JobPhase::closed && job.status == JobStatus::cancelled)
+      return write_one(context, workspace, job);
     Interrupts::check();
   }
   desk.tuner().ask_cancel(job);
@@ -561,8 +582,8 @@ void add_start(Syntax train, Context& context) {
   const Syntax verb = add_noun(train, context, "start", "Checks the data, then starts a fine-tune job");
   const auto options = std::make_shared<StartOptions>();
   add_text(verb, "task", options->task, "Task that the model is for")->required()->type_name("TASK");
-  add_text(verb, "train", options->train, "Training data, JSONL")->required()->type_name("TRAIN");
-  add_text(verb, "validation", options->validation, "Validation data, JSONL")->type_name("VAL");
+  add_text(verb, "train", options->train, "Training data, JSONL")->required()->must_not_be_empty()->type_name("TRAIN");
+  add_text(verb, "validation", options->validation, "Validation data, JSONL")->must_not_be_empty()->type_name("VAL");
   add_preflight_options(verb, options->preflight);
   add_text(verb, "--suffix", options->suffix, "Part of the new model's name, at most 64 characters")->type_name("TEXT");
   verb.add_option("--batch-size", options->batch_size, "Examples a step (default: the provider's choice)")
@@ -574,8 +595,11 @@ void add_start(Syntax train, Context& context) {
   add_text(verb, "--grader", options->grader, "For reinforcement: a file with the grader, a JSON object")
       ->type_name("FILE");
   verb.add_option(
-          "--seed", [options](const std::string& text) { options->seed = revision_argument("--seed", text); },
-          "Makes a training repeatable, as far as the provider can")
+          "--seed",
+          [options](const std::string& text) {
+            options->seed = static_cast<std::uint32_t>(count_argument("--seed", text, 0, 0x7FFF'FFFF));
+          },
+          "Makes a training repeatable, as far as the provider can; 0 to 2147483647")
       ->type_name("N");
   verb.add_flag("--again", options->again, "Although an open job trains on the same file");
   verb.add_flag("--watch", options->watch, "Follows the job to its end");
@@ -598,7 +622,7 @@ void add_train_jobs(Syntax train, Context& context) {
   {
     const Syntax verb = add_noun(train, context, "status", "Shows jobs, as their providers tell them now");
     const auto options = std::make_shared<JobOptions>();
-    add_text(verb, "job", options->id, "Job (default: all)")->type_name("JOB");
+    add_text(verb, "job", options->id, "Job (default: all)")->must_not_be_empty()->type_name("JOB");
     add_text(verb, "--task", options->task, "Only this task's")->type_name("TASK");
     verb.add_flag("--offline", options->offline, "Only what is stored: no provider is asked");
     add_ca_file(verb, options->ca_file);
@@ -607,7 +631,7 @@ void add_train_jobs(Syntax train, Context& context) {
   {
     const Syntax verb = add_noun(train, context, "watch", "Follows jobs to their end, after a crash too");
     const auto options = std::make_shared<JobOptions>();
-    add_text(verb, "job", options->id, "Job (default: every open one)")->type_name("JOB");
+    add_text(verb, "job", options->id, "Job (default: every open one)")->must_not_be_empty()->type_name("JOB");
     add_ca_file(verb, options->ca_file);
     verb.footer(
         "What the providers say is told on stderr as it comes. The exit code of a single job: 0 SUCCEEDED, 6 FAILED,\n"
@@ -616,7 +640,7 @@ void add_train_jobs(Syntax train, Context& context) {
   }
   const Syntax verb = add_noun(train, context, "cancel", "Cancels a job");
   const auto options = std::make_shared<JobOptions>();
-  add_text(verb, "job", options->id, "Job")->required()->type_name("JOB");
+  add_text(verb, "job", options->id, "Job")->required()->must_not_be_empty()->type_name("JOB");
   add_ca_file(verb, options->ca_file);
   verb.callback([&context, options] { cancel(context, *options); });
 }

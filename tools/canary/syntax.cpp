@@ -12,14 +12,15 @@ namespace {
 
 constexpr const char* not_empty = "not empty";
 
-/// What every option checks before anything makes sense of its value.
-CLI::Option* checked(CLI::Option* option) {
-  if (option->get_positional()) return option;
+CLI::Option* filled(CLI::Option* option) {
   const auto refuse = [](const std::string& text) {
     return unprotect(text).empty() ? std::string{"an empty value; leave it out, or give it one"} : std::string{};
   };
   return option->check(CLI::Validator{refuse, "", not_empty});
 }
+
+/// What every option checks before anything makes sense of its value.
+CLI::Option* checked(CLI::Option* option) { return option->get_positional() ? option : filled(option); }
 
 /// A number is what was typed: main()'s mark is no part of it, and none of an error about it.
 CLI::Option* of_number(CLI::Option* option) {
@@ -53,6 +54,11 @@ Argument* Argument::at_least_one() {
                                                                               : std::string{};
                                 },
                                 "", ""});
+  return this;
+}
+
+Argument* Argument::must_not_be_empty() {
+  (void)filled(option_);
   return this;
 }
 

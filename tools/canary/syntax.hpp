@@ -27,6 +27,8 @@ class Argument {
   Argument* at_least_one();
   /// Takes an empty value, which an option refuses otherwise: it is an unset variable of a script, not a wish.
   Argument* may_be_empty();
+  /// Refuses an empty value, which what has no name takes otherwise: a key may be empty, a file or a job may not.
+  Argument* must_not_be_empty();
 
  private:
   CLI::Option* option_;

@@ -112,8 +112,6 @@ Job wanted_job(const Workspace& workspace, const FineTuneConfig& settings, Provi
     throw Failure{Exit::invalid_input, "no base model to train",
                   "set fine_tune.base_model in " + workspace.config_file + ", or AI_FT_BASE_MODEL"};
   if (options.suffix.size() > 64) throw Failure{Exit::usage, "--suffix is longer than 64 characters", "shorten it"};
-  if (options.seed.value_or(0) > 0x7FFF'FFFFU)
-    throw Failure{Exit::usage, "--seed is above 2147483647", "choose a smaller one"};
   const ChangeOptions change = options.change.options();
   Job job;
   job.task = options.task;
