@@ -84,7 +84,7 @@ class Desk {
  private:
   /// Before anything is stored.
   /// Errors  Failure invalid_input.
-  [[nodiscard]] static const std::string& readable(const std::string& ca_file) {
+  [[nodiscard]] static std::string readable(const std::string& ca_file) {
     if (!ca_file.empty()) (void)text_of_file(ca_file, std::size_t{1} << 24);
     return ca_file;
   }
