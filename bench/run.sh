@@ -18,9 +18,10 @@ done
 build="$(cd "${build:-$here/../build/release/bench}" && pwd)"
 [ -x "$build/bench_route" ] || { echo "no benches in $build: run make bench" >&2; exit 1; }
 
-results="$here/results" repetitions=9 rounds=15 round_ms=250 changes=300 sink_rows=10000000 tool_rows=2000000 tool_examples=1000000 dataset_mb=600 compile_runs=5 filter=.
+results="$here/results" repetitions=9 rounds=15 round_ms=250 changes=300 sink_rows=10000000 tool_rows=2000000 tool_examples=1000000 dataset_mb=600 compile_runs=5 headers=() filter=.
 if [ "$quick" = yes ]; then
   results="$build/results" repetitions=3 rounds=4 round_ms=150 changes=60 sink_rows=300000 tool_rows=200000 tool_examples=50000 dataset_mb=60 compile_runs=1
+  headers=(canary/canary.hpp canary/engine.hpp canary/adapters/json_dataset.hpp)
   filter='-(tasks:1000000|key:(8|16|64)/.*tasks:1000)'
 fi
 mkdir -p "$results"
@@ -70,7 +71,7 @@ say tool
 say dataset
 "$build/bench_dataset" --folder "$store_work" --mb "$dataset_mb" --out "$results/dataset.json"
 say compile_time
-"$here/compile_time" --runs "$compile_runs" --out "$results/compile_time.json"
+"$here/compile_time" --runs "$compile_runs" --out "$results/compile_time.json" "${headers[@]}"
 say report
 "$here/report" --results "$results" --command "$command_line"
 say "done: $results/README.md"
