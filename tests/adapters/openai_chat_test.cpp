@@ -128,6 +128,20 @@ OpenAiChatOptions options_of(const HttpServer& server) {
 
 const std::vector<ChatMessage> question{{"system", "You list documents."}, {"user", "Which are missing?"}};
 
+/// One task in a database in the folder, with texts recorded.
+Config config_in(const TemporaryFolder& folder) {
+  Config config;
+  config.store.url = "sqlite:" + (folder.path() / "canary.db").string();
+  config.store.state = (folder.path() / "canary.state").string();
+  config.recorder.spool = (folder.path() / "spool").string();
+  config.recorder.payloads = true;
+  TaskConfig task;
+  task.name = "checks";
+  task.default_model = "gpt-base";
+  config.tasks.push_back(task);
+  return config;
+}
+
 }  // namespace
 
 TEST_CASE("chat: the version's model is asked, and what came of it is recorded with its figures", "[adapters][chat]") {
@@ -838,15 +852,7 @@ TEST_CASE("chat: a certificate that nobody knows is not trusted, and one that is
 
 TEST_CASE("chat: with an engine on a database, rows carry version, figures, texts and the reason", "[adapters][chat]") {
   const TemporaryFolder folder;
-  Config config;
-  config.store.url = "sqlite:" + (folder.path() / "canary.db").string();
-  config.store.state = (folder.path() / "canary.state").string();
-  config.recorder.spool = (folder.path() / "spool").string();
-  config.recorder.payloads = true;
-  TaskConfig task;
-  task.name = "checks";
-  task.default_model = "gpt-base";
-  config.tasks.push_back(task);
+  const Config config = config_in(folder);
   HttpServer server;
   server.answer(
       {{.body = answer("a passport")}, error_reply(404, "no", "model_not_found"), {.body = answer("from base")}});
@@ -898,15 +904,7 @@ TEST_CASE("chat: with an engine on a database, rows carry version, figures, text
 
 TEST_CASE("chat: no file that is left holds the key, whatever the server says of it", "[adapters][chat]") {
   const TemporaryFolder folder;
-  Config config;
-  config.store.url = "sqlite:" + (folder.path() / "canary.db").string();
-  config.store.state = (folder.path() / "canary.state").string();
-  config.recorder.spool = (folder.path() / "spool").string();
-  config.recorder.payloads = true;
-  TaskConfig task;
-  task.name = "checks";
-  task.default_model = "gpt-base";
-  config.tasks.push_back(task);
+  const Config config = config_in(folder);
   const auto holds = [&folder](std::string_view words) {
     std::size_t files = 0;
     std::size_t with = 0;
