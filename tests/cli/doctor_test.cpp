@@ -79,11 +79,14 @@ TEST_CASE("doctor: one bad thing never hides the others", "[cli][doctor]") {
       "canary.toml",
       "[store]\nurl = 'sqlite:canary.db'\nstate = 'nowhere/canary.state'\n"
       "[provider.openai]\napi_key_env = 'KEY_OF_OPENAI'\n[provider.here]\nkind = 'command'\ncommand = ['./train']\n"
-      "[task.checks]\nforce_env = 'CHECKS_FORCE'\n[task.risks]\ndefault_model = 'steady'\n");
+      "[provider.gone]\nkind = 'command'\ncommand = ['./nowhere']\n[task.checks]\nforce_env = "
+      "'CHECKS_FORCE'\n[task.risks]\ndefault_model = 'steady'\n");
+  place.write("train", "#!/bin/sh\n");
+  std::filesystem::permissions(place.path() / "train", std::filesystem::perms::owner_all);
   place.register_models({"v1", "v2"});
   place.done({"model", "promote", "checks@1"});
   place.sql("UPDATE versions SET shutdown_date = '2020-01-01' WHERE number = 1");
-  const Diagnosis found = diagnose(place, {{"CHECKS_FORCE", "v2"}});
+  const Diagnosis found = diagnose(place, {{"CHECKS_FORCE", "v2"}, {"AI_FT_PROVIDER", "her"}});
   CHECK(found.exit == 1);
   CHECK_FALSE(found.ok("state"));
   CHECK_FALSE(found.ok("task.checks.default_model"));
@@ -93,6 +96,10 @@ TEST_CASE("doctor: one bad thing never hides the others", "[cli][doctor]") {
   CHECK(has(found.message("task.checks.shutdown"), "checks@1 has 100 % of the traffic"));
   CHECK_FALSE(found.ok("provider.openai"));
   CHECK(found.ok("provider.here"));
+  CHECK_FALSE(found.ok("provider.gone"));
+  CHECK(has(found.message("provider.gone"), "nowhere"));
+  CHECK_FALSE(found.ok("fine_tune.provider"));
+  CHECK(has(found.message("fine_tune.provider"), "here"));
   CHECK(found.ok("store.write"));
   CHECK(found.ok("task.checks.shares"));
   CHECK(found.ok("task.risks.shares"));

@@ -186,6 +186,9 @@ TEST_CASE("train check: the provider that is configured decides what is refused"
   CHECK(number_of(there.second.at("counts").at("method_not_offered")) == 1);
   CHECK(checked(place, {"few.jsonl"}, {{"AI_FT_PROVIDER", "there"}}).first == 5);
   CHECK(checked(place, {"graded.jsonl"}).first == 0);
+  const Answer unknown = place.run({"--json", "train", "check", "few.jsonl"}, {}, {{"AI_FT_PROVIDER", "onw"}});
+  CHECK(unknown.exit == 5);
+  CHECK(unknown.out.find("own") != std::string::npos);
 }
 
 TEST_CASE("train check: files that are none are exit 5, with a finding", "[cli][train]") {

@@ -69,6 +69,7 @@ class Doctor {
   void check_store();
   void check_task(const TaskConfig& task);
   void check_provider(const ProviderConfig& provider);
+  void check_fine_tune();
   void check_alerts();
 
   [[nodiscard]] Check schema() const;
@@ -168,6 +169,7 @@ void Doctor::run() {
     check("recorder", [this] { return recorder(); });
     for (const TaskConfig& task : config_->tasks) check_task(task);
     for (const ProviderConfig& provider : config_->providers) check_provider(provider);
+    check_fine_tune();
     check_alerts();
   }
   check("clock", [this] { return clock(); });
@@ -347,12 +349,27 @@ void Doctor::check_task(const TaskConfig& task) {
 
 void Doctor::check_provider(const ProviderConfig& provider) {
   check("provider." + provider.name, [&provider] {
+    if (provider.kind == ProviderKind::command) {
+      check_program(provider);
+      std::string program;
+      append_visible(program, provider.command.front());
+      return good(program + " can be run");
+    }
     const std::string variable = key_variable(provider);
     if (variable.empty()) return good("no key is sent");
     const char* value = std::getenv(variable.c_str());
     const bool set = value != nullptr && *value != '\0';
     return set ? good(variable + " is set") : bad(variable + " is not set; export the key in it");
   });
+}
+
+/// The provider of the next start, where somebody has chosen one.
+void Doctor::check_fine_tune() {
+  Config config = *config_;
+  apply_environment(config, [](const char* name) { return std::getenv(name); });
+  const std::string& chosen = config.fine_tune.provider;
+  if (chosen == FineTuneConfig{}.provider) return;
+  check("fine_tune.provider", [&] { return good(provider_config(config, chosen).name); });
 }
 
 /// Makes each sink, which looks at its secret or its program, and sends nothing.

@@ -8,6 +8,7 @@
 #include "canary/control/config.hpp"
 #include "configuration.hpp"
 #include "context.hpp"
+#include "providers.hpp"
 #include "train_jobs.hpp"
 #include "train_report.hpp"
 
@@ -35,8 +36,10 @@ Config configuration_of(const Context& context) {
 void check(Context& context, const CheckOptions& options) {
   const Config config = configuration_of(context);
   PreflightOptions preflight = options.preflight;
-  if (const ProviderConfig* provider = config.find_provider(config.fine_tune.provider))
-    preflight.provider = provider->kind;
+  // Data can be checked before any provider is configured; one that is named must be there.
+  const std::string& name = config.fine_tune.provider;
+  if (name != FineTuneConfig{}.provider || config.find_provider(name) != nullptr)
+    preflight.provider = provider_config(config, name).kind;
   write_report(context, run_preflight(config.fine_tune, options.file, options.validation, preflight));
 }
 

@@ -1,36 +1,30 @@
 // canary train start|status|watch|cancel: fine-tune jobs, from the data file to the candidate version.
 #include <algorithm>
 #include <chrono>
-#include <condition_variable>
 #include <cstdint>
-#include <cstdio>
 #include <cstdlib>
+#include <functional>
 #include <map>
 #include <memory>
-#include <mutex>
 #include <optional>
-#include <random>
 #include <string>
 #include <string_view>
-#include <thread>
 #include <tuple>
 #include <utility>
 #include <vector>
 
 #include <boost/json.hpp>
 
-#include "canary/adapters/process_mark.hpp"
 #include "canary/control/dataset.hpp"
 #include "canary/control/job_step.hpp"
-#include "canary/control/time_text.hpp"
+#include "canary/control/registry.hpp"
 #include "canary/control/tuner.hpp"
-#include "canary/control/tuner_follow.hpp"
-#include "file_bytes.hpp"
 #include "guard_view.hpp"
 #include "interrupt.hpp"
 #include "job_view.hpp"
+#include "output.hpp"
 #include "providers.hpp"
-#include "row_progress.hpp"
+#include "train_drive.hpp"
 #include "train_jobs.hpp"
 #include "train_report.hpp"
 #include "train_wanted.hpp"
@@ -40,113 +34,6 @@ namespace canary::cli {
 namespace {
 
 namespace json = boost::json;
-
-// --- what the verbs share --------------------------------------------------------------------------------------------
-
-/// Ends early when a signal came.
-void wait_for(std::uint32_t wait_ms) {
-  constexpr std::chrono::milliseconds slice{50};
-  const auto until = std::chrono::steady_clock::now() + std::chrono::milliseconds{wait_ms};
-  for (Interrupts::check(); std::chrono::steady_clock::now() < until; Interrupts::check())
-    std::this_thread::sleep_for(
-        std::min<std::chrono::steady_clock::duration>(slice, until - std::chrono::steady_clock::now()));
-}
-
-/// One tuner over a workspace's store and providers.
-class Desk {
- public:
-  Desk(const Workspace& workspace, const std::string& ca_file)
-      : workspace_{workspace},
-        providers_{workspace.config, readable(ca_file)},
-        random_{std::random_device{}()},
-        tuner_{*workspace.store, [this](const Job& job) -> Provider& { return provider_for_tuner(job); }, options()} {}
-
-  [[nodiscard]] Tuner& tuner() noexcept { return tuner_; }
-  [[nodiscard]] Store& store() noexcept { return *workspace_.store; }
-  /// Errors  Failure invalid_input for a provider that cannot be had.
-  [[nodiscard]] Provider& provider_of(const Job& job) { return providers_.of(job.provider); }
-  [[nodiscard]] std::chrono::milliseconds settle_time(const Job& job) const {
-    return std::chrono::milliseconds{tuner_.options().settle_ms(job)};
-  }
-  [[nodiscard]] Providers& providers() noexcept { return providers_; }
-
-  /// Job ids tell their age and say nothing else; lower case, since some providers take them into a model's name.
-  [[nodiscard]] std::string new_id() {
-    std::string digits;
-    for (const char c : time_text(Registry::system_time()).substr(0, 19))
-      if (c >= '0' && c <= '9') digits += c;
-    constexpr std::string_view letters = "0123456789abcdefghijkmnpqrstuvwxyz";
-    std::string id = "ft-" + digits.substr(0, 8) + '-' + digits.substr(8) + '-';
-    for (int i = 0; i != 8; ++i) id += letters[random_() % letters.size()];
-    return id;
-  }
-
- private:
-  /// Before anything is stored.
-  /// Errors  Failure invalid_input.
-  [[nodiscard]] static std::string readable(const std::string& ca_file) {
-    if (!ca_file.empty()) (void)text_of_file(ca_file, std::size_t{1} << 24);
-    return ca_file;
-  }
-
-  /// One job's missing key must not end what is done for the others.
-  [[nodiscard]] Provider& provider_for_tuner(const Job& job) {
-    try {
-      return provider_of(job);
-    } catch (const Failure& failure) {
-      throw ProviderError{ProviderErrc::denied, failure.what(), failure.hint};
-    }
-  }
-
-  [[nodiscard]] TunerOptions options() {
-    TunerOptions made;
-    made.holder = process_mark();
-    made.is_gone = [](const std::string& holder) { return process_is_gone(holder); };
-    made.hash_file = [](const std::string& path) { return hash_of_file(path); };
-    made.draw = [this] { return std::uniform_real_distribution<double>{0, 1}(random_); };
-    made.settle_ms = [this](const Job& job) {
-      const ProviderConfig* found = workspace_.config.find_provider(job.provider);
-      return found == nullptr ? ProviderConfig{}.settle_ms : found->settle_ms;
-    };
-    return made;
-  }
-
-  const Workspace& workspace_;
-  Providers providers_;
-  std::mt19937_64 random_;
-  Tuner tuner_;
-};
-
-/// Ends a provider's calls when a signal comes, or when they have taken as long as they may: one may take half a minute, and
-/// an upload an hour.
-class CallEnder {
- public:
-  explicit CallEnder(Providers& providers, std::chrono::seconds at_most = std::chrono::hours{24 * 365})
-      : until_{std::chrono::steady_clock::now() + at_most}, thread_{[this, &providers] { watch(providers); }} {}
-  CallEnder(const CallEnder&) = delete;
-  CallEnder& operator=(const CallEnder&) = delete;
-  ~CallEnder() {
-    {
-      const std::lock_guard lock{mutex_};
-      over_ = true;
-    }
-    changed_.notify_all();
-    thread_.join();
-  }
-
- private:
-  void watch(Providers& providers) {
-    std::unique_lock lock{mutex_};
-    while (!changed_.wait_for(lock, std::chrono::milliseconds{50}, [this] { return over_; }))
-      if (Interrupts::pending() || std::chrono::steady_clock::now() >= until_) providers.cancel();
-  }
-
-  const std::chrono::steady_clock::time_point until_;
-  std::mutex mutex_;
-  std::condition_variable changed_;
-  bool over_ = false;
-  std::thread thread_;  // begins when the rest is there
-};
 
 [[nodiscard]] Job found_job(Store& store, const std::string& id) {
   if (std::optional<Job> job = store.find_job(id)) return *std::move(job);
@@ -162,61 +49,12 @@ class CallEnder {
   return Exit::done;
 }
 
-void tell(const Job& job, std::string_view words) {
-  std::string line = job.id + ": ";
-  append_visible(line, words);
-  std::fputs((line + '\n').c_str(), stderr);
-}
-
-/// Says on stderr what is new, once each.
-class Teller {
- public:
-  void news(const Job& job, const JobNews& news) {
-    std::string words = news.words;
-    if (!news.hint.empty()) words += "; " + news.hint;
-    if (words.empty() && news.kind != JobNews::Kind::waits) words = std::string{to_string(job.status)};
-    if (words.empty()) words = job.provider_status;
-    std::string& last = last_[job.id];
-    if (!words.empty() && words != last) tell(job, words);
-    last = std::move(words);
-  }
-  /// What the provider says happened, as far as it was not told before.
-  void events(const Job& job, Provider& provider) {
-    if (job.provider_job_id.empty()) return;
-    std::string& after = after_[job.id];
-    try {
-      for (const JobEvent& event : provider.events(job.provider_job_id, after)) {
-        tell(job, (event.level.empty() || event.level == "info" ? "" : event.level + ": ") + event.message);
-        after = event.id;
-      }
-    } catch (const ProviderError&) {  // NOLINT(bugprone-empty-catch): they are asked for again with the next poll
-    }
-  }
-
- private:
-  std::map<std::string, std::string, std::less<>> last_;
-  std::map<std::string, std::string, std::less<>> after_;
-};
-
 // --- start -----------------------------------------------------------------------------------------------------------
 
 /// What stands in the file, and what the environment says instead.
 FineTuneConfig settings_of(Config config) {
   apply_environment(config, [](const char* name) { return std::getenv(name); });
   return std::move(config.fine_tune);
-}
-
-json::object estimate_document(const Estimate& estimate) {
-  return {{"tokens", estimate.tokens},
-          {"epochs", estimate.epochs},
-          {"cost_usd", estimate.cost_usd ? json::value(*estimate.cost_usd) : json::value(nullptr)}};
-}
-
-/// `about 1,200 tokens an epoch, 3 epochs: $0.01`
-std::string estimate_words(const Estimate& estimate) {
-  const std::string words =
-      "about " + thousands(estimate.tokens) + " tokens an epoch, " + thousands(estimate.epochs) + " epochs";
-  return estimate.cost_usd ? words + ": " + dollars_text(*estimate.cost_usd) : words;
 }
 
 void warn_of_cost(const FineTuneConfig& settings, const Estimate& estimate) {
@@ -239,91 +77,6 @@ void write_started(Context& context, const Job& job, const Estimate& estimate, b
     context.out.write("dry run: nothing was sent or stored\n");
   else if (!has_ended(job.status))
     context.out.write("canary train watch " + job.id + " follows it to its end, and registers its version\n");
-}
-
-/// When a start without patience gives up on a creation that is not answered: once it was sent again and not answered either,
-/// or when its settling time is over and the provider cannot be asked for the job.
-class Unanswered {
- public:
-  [[nodiscard]] bool for_too_long(const Job& job, const JobNews& news, std::chrono::milliseconds settle_time) {
-    const auto now = std::chrono::steady_clock::now();
-    if (job.phase != JobPhase::creating) {
-      first_.reset();
-    } else if (!first_) {
-      first_ = Sending{job.sent_at_us, now};
-    } else {
-      return job.sent_at_us != first_->sent_at_us || (news.trouble && now - first_->seen_at >= settle_time);
-    }
-    return false;
-  }
-
- private:
-  struct Sending {
-    TimeUs sent_at_us;
-    std::chrono::steady_clock::time_point seen_at;
-  };
-  std::optional<Sending> first_;
-};
-
-/// Until the provider has the job, or `to_the_end` until it has ended. Before the provider has it, one that does not answer as
-/// it should is waited for by the `patient` alone: its adapter has tried several times by then.
-/// Output  what to do about the last trouble; may be empty.
-std::string drive(Desk& desk, std::vector<Job>& jobs, bool to_the_end, bool patient) {
-  const CallEnder ender{desk.providers()};
-  Teller teller;
-  Unanswered unanswered;  // the impatient have one job
-  RowProgress progress{"bytes sent"};
-  std::optional<Failure> failure;
-  std::string hint;
-  FollowHooks hooks;
-  hooks.wait = [](std::uint32_t wait_ms) {
-    wait_for(wait_ms);
-    return true;
-  };
-  hooks.progress = [&progress](std::uint64_t sent, std::uint64_t total) { progress.update_of(sent, total); };
-  hooks.on_store = [](const StoreError& error) {
-    if (error.code != StoreErrc::unreachable) return false;
-    warn("the store cannot be reached: " + std::string{error.what()} + "; it is tried again");
-    return true;
-  };
-  hooks.on_news = [&](const Job& job, const JobNews& news) {
-    if (news.trouble != ProviderErrc::cancelled) teller.news(job, news);
-    if (to_the_end) {
-      try {
-        teller.events(job, desk.provider_of(job));
-      } catch (const Failure&) {  // NOLINT(bugprone-empty-catch): the tuner has told that the provider cannot be had
-      }
-    }
-    if (news.trouble) hint = news.hint;
-    const bool away = news.trouble && news.trouble != ProviderErrc::cancelled && job.phase == JobPhase::stored;
-    const bool too_long = unanswered.for_too_long(job, news, desk.settle_time(job));
-    const bool give_up = news.lasting || (!patient && (away || too_long));
-    if (give_up && news.kind != JobNews::Kind::closed) {
-      failure.emplace(Exit::provider,
-                      news.words.empty() ? "the provider does not say whether it has made the job" : news.words,
-                      news.hint);
-      return false;
-    }
-    const bool sent = job.phase == JobPhase::following || job.phase == JobPhase::closed;
-    return to_the_end || !sent;
-  };
-  const auto let_go = [&] {
-    for (Job& job : jobs) {
-      try {
-        desk.tuner().release(job);
-      } catch (const std::exception&) {  // NOLINT(bugprone-empty-catch): its time runs out by itself
-      }
-    }
-  };
-  try {
-    follow_jobs(desk.tuner(), desk.store(), jobs, hooks);
-  } catch (...) {
-    let_go();
-    throw;
-  }
-  let_go();
-  if (failure) throw *failure;
-  return hint;
 }
 
 /// Of two starts at once, that both looked before either was stored, one gives way: to a job that is older, or whose start has

@@ -16,11 +16,7 @@ namespace canary::cli {
 namespace {
 
 std::unique_ptr<Provider> open_command_provider(const Config& whole, const ProviderConfig& config) {
-  const std::string& program = config.command.front();
-  if (::access(program.c_str(), X_OK) != 0)
-    throw Failure{Exit::invalid_input,
-                  "provider." + config.name + ".command: " + program + " cannot be run: " + std::strerror(errno),
-                  "name the path of a program; PATH is not searched, and a relative one starts from the configuration"};
+  check_program(config);
   CommandProviderOptions options;
   options.command = config.command;
   options.folder = config.folder;
@@ -61,6 +57,14 @@ std::vector<std::string> secret_variables(const Config& config) {
   for (const ProviderConfig& each : config.providers) names.push_back(key_variable(each));
   std::erase(names, std::string{});
   return names;
+}
+
+void check_program(const ProviderConfig& config) {
+  const std::string& program = config.command.front();
+  if (::access(program.c_str(), X_OK) != 0)
+    throw Failure{Exit::invalid_input,
+                  "provider." + config.name + ".command: " + program + " cannot be run: " + std::strerror(errno),
+                  "name the path of a program; PATH is not searched, and a relative one starts from the configuration"};
 }
 
 std::unique_ptr<Provider> open_provider(const Config& whole, const ProviderConfig& config, const std::string& ca_file) {

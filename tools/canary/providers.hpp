@@ -25,6 +25,10 @@ namespace canary::cli {
 /// Every variable that may hold a secret of this program or of another provider: no program that it starts gets one.
 [[nodiscard]] std::vector<std::string> secret_variables(const Config& config);
 
+/// Of the kind `command`.
+/// Errors  Failure invalid_input for a program that cannot be run.
+void check_program(const ProviderConfig& config);
+
 /// Input   `whole`: the configuration that the provider is of.
 /// Errors  Failure invalid_input: a key that is not set, a program that cannot be run, a build without libcurl.
 [[nodiscard]] std::unique_ptr<Provider> open_provider(const Config& whole, const ProviderConfig& config,

@@ -77,10 +77,6 @@ std::string findings_text(const DatasetReport& report, int fd, std::size_t most)
   return text;
 }
 
-json::value cost_value(const Estimate& estimate) {
-  return estimate.cost_usd ? json::value(*estimate.cost_usd) : json::value(nullptr);
-}
-
 }  // namespace
 
 void add_preflight_options(Syntax verb, PreflightOptions& options) {
@@ -112,6 +108,18 @@ DatasetReport run_preflight(const FineTuneConfig& settings, const std::string& t
   });
 }
 
+json::object estimate_document(const Estimate& estimate) {
+  return {{"tokens", estimate.tokens},
+          {"epochs", estimate.epochs},
+          {"cost_usd", estimate.cost_usd ? json::value(*estimate.cost_usd) : json::value(nullptr)}};
+}
+
+std::string estimate_words(const Estimate& estimate) {
+  const std::string words =
+      "about " + plural(estimate.tokens, "token") + " an epoch, " + plural(estimate.epochs, "epoch");
+  return estimate.cost_usd ? words + ": " + dollars_text(*estimate.cost_usd) : words;
+}
+
 json::object report_value(const DatasetReport& report) {
   json::array findings;
   for (const Finding& each : report.findings)
@@ -134,10 +142,7 @@ json::object report_value(const DatasetReport& report) {
           {"warnings", report.warnings},
           {"counts", std::move(counts)},
           {"findings", std::move(findings)},
-          {"estimate",
-           {{"tokens", report.estimate.tokens},
-            {"epochs", report.estimate.epochs},
-            {"cost_usd", cost_value(report.estimate)}}},
+          {"estimate", estimate_document(report.estimate)},
           {"training_sha256", hash(report.training_sha256)},
           {"validation_sha256", hash(report.validation_sha256)}};
 }
@@ -150,12 +155,9 @@ void write_report(Context& context, const DatasetReport& report) {
   text += plural(report.examples, "example");
   if (report.validation_examples != 0) text += ", " + thousands(report.validation_examples) + " for validation";
   text += ": " + counts_text(report) + '\n';
-  if (report.examples != 0) {
-    text +=
-        "about " + plural(report.estimate.tokens, "token") + " an epoch, " + plural(report.estimate.epochs, "epoch");
-    text += report.estimate.cost_usd ? ": " + dollars_text(*report.estimate.cost_usd) + '\n'
-                                     : std::string{"; no cost without the base model's price in [fine_tune]\n"};
-  }
+  if (report.examples != 0)
+    text += estimate_words(report.estimate) +
+            (report.estimate.cost_usd ? "\n" : "; no cost without the base model's price in [fine_tune]\n");
   context.out.write(text);
 }
 

@@ -28,6 +28,12 @@ void add_preflight_options(Syntax verb, PreflightOptions& options);
 [[nodiscard]] DatasetReport run_preflight(const FineTuneConfig& settings, const std::string& training,
                                           const std::string& validation, const PreflightOptions& options);
 
+/// `{"tokens":1200,"epochs":3,"cost_usd":0.01}`; a cost that nobody knows is null.
+[[nodiscard]] boost::json::object estimate_document(const Estimate& estimate);
+
+/// `about 1,200 tokens an epoch, 3 epochs: $0.01`
+[[nodiscard]] std::string estimate_words(const Estimate& estimate);
+
 /// As --json prints it.
 [[nodiscard]] boost::json::object report_value(const DatasetReport& report);
 

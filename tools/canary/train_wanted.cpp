@@ -1,14 +1,19 @@
 #include "train_wanted.hpp"
 
+#include <algorithm>
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
+#include <ios>
 #include <string_view>
+#include <system_error>
 #include <utility>
+#include <vector>
 
 #include <boost/json.hpp>
 
 #include "canary/control/tuner.hpp"
+#include "failure.hpp"
 #include "file_bytes.hpp"
 #include "output.hpp"
 
